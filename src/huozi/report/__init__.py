@@ -1,0 +1,1 @@
+"""Huozi report."""

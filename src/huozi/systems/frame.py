@@ -1,0 +1,163 @@
+"""Atoms, their labels, and sets of labelled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Atoms in a cell.
+
+    Parameters
+    ----------
+    species : (n,) int array
+        Atomic numbers.
+    positions : (n, 3) float array
+        Å.
+    cell : (3, 3) float array
+        Lattice vectors as rows, Å; zero rows along open directions are allowed.
+    pbc : (3,) bool array
+        Periodic directions.
+    """
+
+    species: Array
+    positions: Array
+    cell: Array
+    pbc: Array
+
+    def __len__(self) -> int:
+        return len(self.species)
+
+    @property
+    def volume(self) -> float:
+        """Cell volume, Å^3 (0 for an open system without a cell)."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> System:
+        """Copy the geometry of an ASE ``Atoms``."""
+        return cls(
+            np.asarray(atoms.numbers, np.int32).copy(),
+            np.asarray(atoms.positions, np.float64).copy(),
+            np.asarray(atoms.cell.array, np.float64).copy(),
+            np.asarray(atoms.pbc, bool).copy(),
+        )
+
+    def to_atoms(self) -> Atoms:
+        """Return an ASE ``Atoms`` with this geometry."""
+        return Atoms(numbers=self.species, positions=self.positions, cell=self.cell, pbc=self.pbc)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What quantum mechanics says of one frame; every label may be absent.
+
+    Parameters
+    ----------
+    energy : float, optional
+        eV.
+    forces : (n, 3) float array, optional
+        eV/Å.
+    virial : (3, 3) float array, optional
+        eV; minus the derivative of the energy with respect to strain, that is minus the
+        volume times ASE's stress (positive diagonal under compression, as in deepmd).
+    """
+
+    energy: float | None = None
+    forces: Array | None = None
+    virial: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One labelled configuration and where it came from.
+
+    Parameters
+    ----------
+    system : System
+    labels : Labels
+    source : str
+        ``file#index`` of the frame, for messages.
+    info : dict
+        Everything else the file says of the frame (``group``, ``config_type``, time, ...).
+    """
+
+    system: System
+    labels: Labels = field(default_factory=Labels)
+    source: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.system)
+
+    def to_atoms(self) -> Atoms:
+        """Return an ASE ``Atoms`` that carries the labels in a ``SinglePointCalculator``."""
+        atoms = self.system.to_atoms()
+        atoms.info.update(self.info)
+        results: dict[str, Any] = {}
+        if self.labels.energy is not None:
+            results["energy"] = self.labels.energy
+        if self.labels.forces is not None:
+            results["forces"] = self.labels.forces
+        if self.labels.virial is not None:
+            stress = -self.labels.virial / self.system.volume
+            stress = (stress + stress.T) / 2
+            results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Sequence[Frame]):
+    """An immutable sequence of frames.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+    notes : tuple of str
+        What the readers decided, e.g. which keys served as energy and forces.
+    """
+
+    frames: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.frames)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a frame for an integer, a data set for a slice or a sequence of integers."""
+        if isinstance(index, slice):
+            return replace(self, frames=self.frames[index])
+        if isinstance(index, (int, np.integer)):
+            return self.frames[int(index)]
+        return replace(self, frames=tuple(self.frames[int(i)] for i in index))
+
+    def __add__(self, other: Dataset) -> Dataset:
+        return Dataset(self.frames + other.frames, self.notes + other.notes)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        if not self.frames:
+            return ()
+        return tuple(sorted({int(z) for f in self.frames for z in np.unique(f.system.species)}))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Chemical symbols that occur, by atomic number."""
+        return tuple(chemical_symbols[z] for z in self.elements)

@@ -1,0 +1,56 @@
+"""A run is a folder: ``config.yaml``, ``events.jsonl``, checkpoints and results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from huozi.workflow.files import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; any viewer may read it while it grows.
+
+    Parameters
+    ----------
+    path : Path
+        Created on demand.
+    """
+
+    path: Path
+
+    @property
+    def events_path(self) -> Path:
+        """The append-only log."""
+        return self.path / "events.jsonl"
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Store the resolved configuration as ``config.yaml``."""
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_text(self.path / "config.yaml", text)
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append one event with the time of day."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **values})
+        with self.events_path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def events(self, event: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield logged events, all or of one kind; a line cut off by a kill is passed over."""
+        if not self.events_path.exists():
+            return
+        with self.events_path.open(encoding="utf-8") as stream:
+            for line in stream:
+                if not line.endswith("\n"):
+                    return
+                record = json.loads(line)
+                if event is None or record["event"] == event:
+                    yield record

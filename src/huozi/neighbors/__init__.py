@@ -1,0 +1,23 @@
+"""Who is near whom, and the contract that energy functions fulfil on that basis."""
+
+from huozi.neighbors.forcefield import Evaluate, Evaluation, ForceField
+from huozi.neighbors.pairs import (
+    Neighbors,
+    build_neighbors,
+    displacements,
+    forces_from_pairs,
+    round_width,
+    virial_from_pairs,
+)
+
+__all__ = [
+    "Evaluate",
+    "Evaluation",
+    "ForceField",
+    "Neighbors",
+    "build_neighbors",
+    "displacements",
+    "forces_from_pairs",
+    "round_width",
+    "virial_from_pairs",
+]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jax.custom_derivatives import linear_call
 from numpy.typing import NDArray
 from vesin import NeighborList
 
@@ -152,11 +153,19 @@ def forces_from_pairs(gradient: Any, neighbors: Neighbors) -> Any:
     """Forces (n, 3) from the energy's gradient with respect to the displacements (n, m, 3).
 
     An atom is pulled by the pairs of its own row and pushed by the same pairs seen from the
-    other side, found in the reverse slots: a gather, where a scatter-add would be slower.
+    other side, found in the reverse slots: a gather, where a scatter-add would be slower. The
+    transpose, written out for training, is a gather too.
     """
-    mirrored = gradient.reshape(-1, 3)[neighbors.reverse.reshape(-1)].reshape(gradient.shape)
-    mask = neighbors.mask[..., None]
-    return jnp.sum(jnp.where(mask, gradient - mirrored, 0), axis=1)
+
+    def collect(neighbors: Neighbors, gradient: Any) -> Any:
+        mirrored = gradient.reshape(-1, 3)[neighbors.reverse.reshape(-1)].reshape(gradient.shape)
+        return jnp.sum(jnp.where(neighbors.mask[..., None], gradient - mirrored, 0), axis=1)
+
+    def spread(neighbors: Neighbors, forces: Any) -> Any:
+        difference = forces[:, None] - forces[neighbors.index]
+        return jnp.where(neighbors.mask[..., None], difference, 0)
+
+    return linear_call(collect, spread, neighbors, gradient)
 
 
 def virial_from_pairs(gradient: Any, vectors: Any) -> Any:

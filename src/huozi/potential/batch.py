@@ -1,0 +1,303 @@
+"""From frames to batches of one fixed shape.
+
+A frame is prepared once: neighbours, moments, labels above E0, atoms sorted by element. A batch
+is a disjoint union of frames whose rows are sorted by element and padded to the same number of
+rows for every batch, so that XLA compiles the training step once, whatever the sizes and
+compositions of the frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from huozi.arrays import jax
+from huozi.neighbors import Neighbors, build_neighbors, displacements
+from huozi.potential.moment import MomentConfig
+from huozi.potential.moments import moments
+from huozi.systems import Dataset, Frame
+
+Array = NDArray[Any]
+MOMENT_ROWS = 256
+OPEN_BATCHES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedFrame:
+    """A frame on the host, atoms sorted by element of the model.
+
+    Parameters
+    ----------
+    order : (n,) int
+        Atom of the original frame in each row.
+    counts : (Z,) int
+        Atoms of each element.
+    vectors : (n, m, 3) float32
+        Displacements to the neighbours, Å.
+    species : (n, m) int8
+        Element of each neighbour, -1 in padded slots.
+    index, reverse : (n, m) int32
+        As in `huozi.neighbors.Neighbors`, for the sorted rows.
+    moments : (n, B, M) float32
+    reference : float
+        Sum of the atoms' E0, eV.
+    frame : Frame
+        The frame itself, labels included.
+    """
+
+    order: Array
+    counts: Array
+    vectors: Array
+    species: Array
+    index: Array
+    reverse: Array
+    moments: Array
+    reference: float
+    frame: Frame
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Batch:
+    """A union of frames with A rows, F frames and Z elements; absent labels have weight 0.
+
+    Parameters
+    ----------
+    vectors : (A, m, 3); species, index, reverse : (A, m); moments : (A, B, M)
+        As in `PreparedFrame`.
+    frame : (A,) int32
+        Frame of each row; F in padded rows.
+    atoms : (F,) float32
+        Number of atoms of each frame, 1 where there is no frame.
+    energy : (F,), forces : (A, 3), virial : (F, 3, 3)
+        Labels above E0, eV and eV/Å, float32.
+    energy_weight : (F,), force_weight : (A,), virial_weight : (F,)
+        1 where there is a label, else 0.
+    """
+
+    vectors: Any
+    species: Any
+    index: Any
+    reverse: Any
+    moments: Any
+    frame: Any
+    atoms: Any
+    energy: Any
+    forces: Any
+    virial: Any
+    energy_weight: Any
+    force_weight: Any
+    virial_weight: Any
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Shape shared by all batches: rows of each element, frames, and slots a row."""
+
+    segments: tuple[int, ...]
+    frames: int
+    width: int
+
+
+def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
+    """Index of each atom's element among the model's.
+
+    Raises
+    ------
+    ValueError
+        If the model does not know an element; names the atom and `place`.
+    """
+    lookup = np.full(max(int(np.max(species, initial=0)), *elements) + 1, -1)
+    lookup[list(elements)] = np.arange(len(elements))
+    rows = lookup[species]
+    if (rows < 0).any():
+        atom = int(np.flatnonzero(rows < 0)[0])
+        known = ", ".join(chemical_symbols[z] for z in elements)
+        raise ValueError(
+            f"{place}: atom {atom} is {chemical_symbols[int(species[atom])]}, an element the model "
+            f"does not know (it knows {known}); train a model on data with this element"
+        )
+    return np.asarray(rows)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _moments_block(vectors: Any, species: Any, config: MomentConfig, elements: int) -> Any:
+    return moments(vectors, species, elements, config.cutoff, config.radial, config.degree)
+
+
+def compute_moments(vectors: Array, species: Array, config: MomentConfig, elements: int) -> Array:
+    """Moments of any number of rows, in blocks of one compiled shape."""
+    blocks = []
+    for start in range(0, len(vectors), MOMENT_ROWS):
+        part = slice(start, start + MOMENT_ROWS)
+        pad = MOMENT_ROWS - len(vectors[part])
+        v = np.pad(vectors[part], ((0, pad), (0, 0), (0, 0)))
+        s = np.pad(species[part], ((0, pad), (0, 0)), constant_values=-1)
+        block = np.asarray(_moments_block(v, s, config, elements))
+        blocks.append(block[: MOMENT_ROWS - pad])
+    return np.concatenate(blocks)
+
+
+def _sorted_table(table: Neighbors, order: Array) -> tuple[Array, Array, Array, Array]:
+    """Index, reverse, shift and mask for rows in another order."""
+    width = table.index.shape[1]
+    row_of = np.empty(len(order), np.int32)
+    row_of[order] = np.arange(len(order), dtype=np.int32)
+    index = row_of[table.index[order]]
+    reverse = table.reverse[order]
+    reverse = row_of[reverse // width] * width + reverse % width
+    return index, reverse.astype(np.int32), table.shift[order], table.mask[order]
+
+
+def prepare(
+    dataset: Dataset,
+    elements: Sequence[int],
+    e0: Sequence[float],
+    config: MomentConfig,
+    progress: Any = None,
+) -> list[PreparedFrame]:
+    """Neighbours, moments and sorted rows of every frame.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    elements : sequence of int
+        Atomic numbers of the model, Z of them.
+    e0 : sequence of float
+        Energy of an isolated atom of each element, eV.
+    config : MomentConfig
+    progress : callable, optional
+        Wraps the list of frames, e.g. ``rich.progress.track``.
+
+    Raises
+    ------
+    ValueError
+        If a frame has an element that the model does not know.
+    """
+    tables = [
+        build_neighbors(f.system.positions, f.system.cell, f.system.pbc, config.cutoff)
+        for f in dataset
+    ]
+    width = max((t.index.shape[1] for t in tables), default=0)
+    frames: Iterable[tuple[Frame, Neighbors]] = list(zip(dataset, tables, strict=True))
+    prepared = []
+    for frame, table in progress(frames) if progress else frames:
+        rows = element_rows(frame.system.species, elements, frame.source or "frame")
+        prepared.append(_prepare_one(frame, table, rows, width, np.asarray(e0), config))
+    return prepared
+
+
+def _prepare_one(
+    frame: Frame, table: Neighbors, rows: Array, width: int, e0: Array, config: MomentConfig
+) -> PreparedFrame:
+    order = np.argsort(rows, kind="stable")
+    index, reverse, shift, mask = _sorted_table(table, order)
+    system = frame.system
+    positions = system.positions[order]
+    sorted_table = Neighbors(index, shift, reverse, mask)
+    vectors = np.asarray(displacements(positions, system.cell, sorted_table), np.float32)
+    species = np.where(mask, rows[order][index], -1).astype(np.int8)
+    padding = ((0, 0), (0, width - index.shape[1]))
+    wide_vectors = np.pad(vectors, (*padding, (0, 0)))
+    wide_species = np.pad(species, padding, constant_values=-1)
+    return PreparedFrame(
+        order=order,
+        counts=np.bincount(rows, minlength=len(e0)),
+        vectors=vectors,
+        species=species,
+        index=index,
+        reverse=reverse,
+        moments=compute_moments(wide_vectors, wide_species, config, len(e0)),
+        reference=float(e0[rows].sum()),
+        frame=frame,
+    )
+
+
+def choose_capacity(frames: Sequence[PreparedFrame], batch_atoms: int) -> Capacity:
+    """Smallest shape that holds every frame, and on average `batch_atoms` atoms of the data."""
+    counts = np.array([f.counts for f in frames])
+    per_batch = max(1, round(batch_atoms / counts.sum(1).mean()))
+    wanted = np.maximum(counts.max(0), np.ceil(per_batch * counts.mean(0))).astype(int)
+    segments = tuple(int(-(-c // 8) * 8) for c in wanted)
+    smallest = max(1, int(counts.sum(1).min()))
+    most = min(len(frames), max(1, sum(segments) // smallest), 4 * per_batch)
+    return Capacity(segments, most, max(f.index.shape[1] for f in frames))
+
+
+def pack(counts: Array, capacity: Capacity, order: Iterable[int]) -> list[list[int]]:
+    """Distribute frames over batches that respect the capacity.
+
+    First fit over a few open batches: nearly full batches also when the frames of a data set
+    have different elements or sizes.
+
+    Parameters
+    ----------
+    counts : (frames, Z) int
+    capacity : Capacity
+    order : iterable of int
+        Frames in the order in which they are to be placed.
+    """
+    limit = np.array(capacity.segments)
+    open_batches: list[tuple[list[int], Array]] = []
+    closed: list[list[int]] = []
+    for frame in order:
+        need = counts[frame]
+        for members, used in open_batches:
+            if len(members) < capacity.frames and (used + need <= limit).all():
+                members.append(int(frame))
+                used += need
+                break
+        else:
+            open_batches.append(([int(frame)], need.copy()))
+        if len(open_batches) > OPEN_BATCHES:
+            fullest = max(range(len(open_batches)), key=lambda i: open_batches[i][1].sum())
+            closed.append(open_batches.pop(fullest)[0])
+    return closed + [members for members, _ in open_batches]
+
+
+def assemble(frames: Sequence[PreparedFrame], capacity: Capacity) -> Batch:
+    """Unite prepared frames into one padded batch (NumPy arrays)."""
+    rows, width = sum(capacity.segments), capacity.width
+    starts = np.concatenate([[0], np.cumsum(capacity.segments)[:-1]])
+    own = np.arange(rows, dtype=np.int32)[:, None]
+    index = np.repeat(own, width, axis=1)
+    reverse = own * width + np.arange(width, dtype=np.int32)
+    vectors = np.zeros((rows, width, 3), np.float32)
+    species = np.full((rows, width), -1, np.int8)
+    moment_rows = np.zeros((rows, *frames[0].moments.shape[1:]), np.float32)
+    frame_of = np.full(rows, capacity.frames, np.int32)
+    atoms = np.ones(capacity.frames, np.float32)
+    energy, energy_weight, virial_weight = np.zeros((3, capacity.frames), np.float32)
+    virial = np.zeros((capacity.frames, 3, 3), np.float32)
+    forces, force_weight = np.zeros((rows, 3), np.float32), np.zeros(rows, np.float32)
+    used = starts.copy()
+    for f, item in enumerate(frames):
+        place = np.concatenate(
+            [np.arange(u, u + c) for u, c in zip(used, item.counts, strict=True)]
+        ).astype(np.int32)
+        used = used + item.counts
+        m = item.index.shape[1]
+        index[place, :m] = place[item.index]
+        reverse[place, :m] = place[item.reverse // m] * width + item.reverse % m
+        vectors[place, :m] = item.vectors
+        species[place, :m] = item.species
+        moment_rows[place] = item.moments
+        frame_of[place] = f
+        atoms[f] = len(item.order)
+        labels = item.frame.labels
+        if labels.energy is not None:
+            energy[f], energy_weight[f] = labels.energy - item.reference, 1
+        if labels.forces is not None:
+            forces[place], force_weight[place] = labels.forces[item.order], 1
+        if labels.virial is not None:
+            virial[f], virial_weight[f] = labels.virial, 1
+    return Batch(
+        vectors, species, index, reverse, moment_rows, frame_of, atoms, energy, forces, virial,
+        energy_weight, force_weight, virial_weight,
+    )  # fmt: skip

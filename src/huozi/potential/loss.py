@@ -1,0 +1,83 @@
+"""Energies, forces and virials of a batch, and the loss on those labels that are present."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from huozi.arrays import jax, jnp
+from huozi.neighbors import Neighbors, forces_from_pairs
+from huozi.potential.batch import Batch
+from huozi.potential.moment import MomentConfig, Params, atomic_energies
+from huozi.potential.moments import moments, pair_gradient
+
+
+class Prediction(NamedTuple):
+    """Energies (F,) above E0 in eV, forces (A, 3) in eV/Å, virials (F, 3, 3) in eV."""
+
+    energy: Any
+    forces: Any
+    virial: Any
+
+
+class Weights(NamedTuple):
+    """Prefactors of the loss: energy and virial per eV^2/atom, forces per (eV/Å)^2."""
+
+    energy: Any
+    forces: Any
+    virial: Any
+
+
+def predict(
+    params: Params, config: MomentConfig, segments: tuple[int, ...], batch: Batch
+) -> Prediction:
+    """Evaluate a batch from its precomputed moments; float64 sums over atoms."""
+    frames = batch.atoms.shape[0]
+
+    def total(rows: Any) -> tuple[Any, Any]:
+        energies = atomic_energies(params, config, segments, rows)
+        return jnp.sum(energies), energies
+
+    gradient, energies = jax.grad(total, has_aux=True)(batch.moments)
+
+    def moment_function(vectors: Any) -> Any:
+        return moments(
+            vectors, batch.species, len(segments), config.cutoff, config.radial, config.degree
+        )
+
+    pairs = pair_gradient(moment_function, batch.vectors, gradient)
+    table = Neighbors(batch.index, None, batch.reverse, batch.species >= 0)
+    row_virial = -jnp.einsum("nmi,nmj->nij", batch.vectors, pairs)
+
+    def by_frame(rows: Any) -> Any:
+        return jax.ops.segment_sum(rows, batch.frame, frames + 1)[:frames]
+
+    return Prediction(by_frame(energies), forces_from_pairs(pairs, table), by_frame(row_virial))
+
+
+def loss(
+    params: Params,
+    config: MomentConfig,
+    segments: tuple[int, ...],
+    weights: Weights,
+    batch: Batch,
+) -> Any:
+    """Weighted mean squares: energy and virial errors squared per atom, forces per component.
+
+    The energy term is dE^2 / N, as in Zhang et al., Phys. Rev. Lett. 120, 143001 (2018), so that
+    the energies of large frames, whose errors add up, count no more than those of small ones.
+    """
+    found = predict(params, config, segments, batch)
+    energy = batch.energy_weight * (found.energy - batch.energy) ** 2 / batch.atoms
+    forces = batch.force_weight[:, None] * (found.forces - batch.forces) ** 2
+    virial = batch.virial_weight[:, None, None] * (found.virial - batch.virial) ** 2
+    virial = virial / batch.atoms[:, None, None]
+
+    def mean(values: Any, weight: Any) -> Any:
+        per_label = values.size // weight.size
+        return jnp.sum(values) / (jnp.maximum(jnp.sum(weight), 1) * per_label)
+
+    return (
+        weights.energy * mean(energy, batch.energy_weight)
+        + weights.forces * mean(forces, batch.force_weight)
+        + weights.virial * mean(virial, batch.virial_weight)
+    )

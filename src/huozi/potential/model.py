@@ -1,0 +1,261 @@
+"""A trained potential: evaluate it, save it, load it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from huozi import __version__
+from huozi.arrays import jax, jnp
+from huozi.neighbors import (
+    Evaluation,
+    Neighbors,
+    build_neighbors,
+    displacements,
+    forces_from_pairs,
+    virial_from_pairs,
+)
+from huozi.potential.batch import element_rows
+from huozi.potential.moment import MomentConfig, Params, element_energies
+from huozi.potential.moments import moments
+from huozi.systems import System
+from huozi.workflow import atomic_path
+
+FORMAT = "huozi-potential-1"
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Model:
+    """A deep potential of the ``moment`` architecture.
+
+    Parameters
+    ----------
+    config : MomentConfig
+    elements : tuple of int
+        Atomic numbers, in the order of the parameters.
+    e0 : tuple of float
+        Energy of an isolated atom of each element, eV.
+    params : dict
+        Folded parameters (`huozi.potential.moment.fold`), float32 or float64.
+    metadata : dict
+        Where the model comes from: data digests, settings, held-out metrics, versions.
+    """
+
+    config: MomentConfig
+    elements: tuple[int, ...]
+    e0: tuple[float, ...]
+    params: Params
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the interaction, Å."""
+        return self.config.cutoff
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Chemical symbols of the elements the model knows."""
+        return tuple(chemical_symbols[z] for z in self.elements)
+
+    def astype(self, dtype: str) -> Model:
+        """Return the same model computing in ``float32`` or ``float64``."""
+        return replace(self, params=jax.tree.map(lambda x: jnp.asarray(x, dtype), self.params))
+
+    def bind(self, species: Any) -> Any:
+        """Return the evaluation for these atoms; see `huozi.neighbors.ForceField`."""
+        species = np.asarray(species)
+        rows = element_rows(species, self.elements, "structure")
+        order = np.argsort(rows, kind="stable").astype(np.int32)
+        segments = tuple(int(c) for c in np.bincount(rows, minlength=len(self.elements)))
+        reference = float(np.asarray(self.e0)[rows].sum())
+        function = partial(_evaluate, self.config, segments)
+        return jax.tree_util.Partial(
+            function, self.params, jnp.asarray(rows, jnp.int8), jnp.asarray(order), reference
+        )
+
+    def evaluate(self, system: System) -> Evaluation:
+        """Energy, forces and virial of one configuration, as NumPy arrays.
+
+        For many evaluations of one system use `bind` or the ASE calculator.
+        """
+        table = build_neighbors(system.positions, system.cell, system.pbc, self.cutoff)
+        result = _evaluate_jit(self.bind(system.species), system.positions, system.cell, table)
+        return Evaluation(*(np.asarray(x) for x in result))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as safetensors with a JSON header; whole or not at all."""
+        tensors = {name: np.asarray(x) for name, x in _flatten(self.params).items()}
+        header = {
+            "format": FORMAT,
+            "version": __version__,
+            "architecture": self.config.model_dump(mode="json"),
+            "elements": self.symbols,
+            "e0_eV": self.e0,
+            "units": {"energy": "eV", "length": "Å"},
+            "metadata": self.metadata,
+            "sha256": _tensor_digest(tensors),
+        }
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"huozi": json.dumps(header)})
+
+
+@jax.jit
+def _evaluate_jit(bound: Any, positions: Any, cell: Any, table: Neighbors) -> Evaluation:
+    result: Evaluation = bound(positions, cell, table)
+    return result
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no Huozi model, is truncated, or its contents do not match its digest.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "model.safetensors").exists():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    _refuse_foreign(path)
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({error}); copy the model again"
+        ) from None
+    if "huozi" not in metadata:
+        raise ValueError(f"{path}: a safetensors file, but not a Huozi model (no header)")
+    header = json.loads(metadata["huozi"])
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: format {header.get('format')!r}; this version of Huozi reads {FORMAT!r}"
+        )
+    if _tensor_digest(tensors) != header["sha256"]:
+        raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
+    return Model(
+        config=MomentConfig(**header["architecture"]),
+        elements=tuple(chemical_symbols.index(s) for s in header["elements"]),
+        e0=tuple(header["e0_eV"]),
+        params=_unflatten(tensors),
+        metadata=header["metadata"],
+    )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Name the usual wrong files instead of a parser's complaint."""
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    # A safetensors file has the length of its header in 8 bytes, then the header's brace.
+    if head[8:9] != b"{" and (head[:1] == b"\x80" or head[:4] == b"PK\x03\x04"):
+        raise ValueError(
+            f"{path}: a pickle or PyTorch archive, which can run code when it is opened; "
+            "Huozi reads only its own safetensors models"
+        )
+
+
+def _tensor_digest(tensors: dict[str, np.ndarray]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _flatten(params: Params) -> dict[str, Any]:
+    flat = {"mix": params["mix"], "readout": params["readout"]}
+    for i, layer in enumerate(params["layers"]):
+        flat |= {f"layers.{i}.{name}": value for name, value in layer.items()}
+    return flat
+
+
+def _unflatten(tensors: dict[str, np.ndarray]) -> Params:
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
+    layers = [
+        {name: jnp.asarray(tensors[f"layers.{i}.{name}"]) for name in ("weight", "bias")}
+        for i in range(depth)
+    ]
+    return {
+        "mix": jnp.asarray(tensors["mix"]),
+        "layers": layers,
+        "readout": jnp.asarray(tensors["readout"]),
+    }
+
+
+def _evaluate(
+    config: MomentConfig,
+    segments: tuple[int, ...],
+    params: Params,
+    rows: Any,
+    order: Any,
+    reference: Any,
+    positions: Any,
+    cell: Any,
+    table: Neighbors,
+) -> Evaluation:
+    """Energy, forces and virial; network and moments in the parameters' precision."""
+    vectors = displacements(positions, cell, table)
+    species = jnp.where(table.mask, rows[table.index], -1)
+    dtype = params["mix"].dtype
+    energies, gradient = _blocked(
+        params, config, segments, vectors[order].astype(dtype), species[order]
+    )
+    gradient = jnp.zeros_like(gradient).at[order].set(gradient, unique_indices=True)
+    gradient = gradient.astype(positions.dtype)
+    return Evaluation(
+        jnp.sum(energies.astype(positions.dtype)) + reference,
+        forces_from_pairs(gradient, table),
+        virial_from_pairs(gradient, vectors),
+    )
+
+
+def _blocked(
+    params: Params, config: MomentConfig, segments: Sequence[int], vectors: Any, species: Any
+) -> tuple[Any, Any]:
+    """Atomic energies and pair gradients of sorted rows, block by block within the caches."""
+    elements = len(segments)
+    energies, gradients, start = [], [], 0
+    for element, count in enumerate(segments):
+        if not count:
+            continue
+
+        def block(vectors_species: tuple[Any, Any], element: int = element) -> tuple[Any, Any]:
+            v, s = vectors_species
+
+            def energy(v: Any) -> tuple[Any, Any]:
+                p = moments(v, s, elements, config.cutoff, config.radial, config.degree)
+                e = element_energies(params, config, element, p)
+                return e.sum(), e
+
+            gradient, e = jax.grad(energy, has_aux=True)(v)
+            return e, gradient
+
+        size = min(BLOCK, -(-count // 8) * 8)
+        blocks = -(-count // size)
+        pad = blocks * size - count
+        v = jnp.pad(vectors[start : start + count], ((0, pad), (0, 0), (0, 0)))
+        s = jnp.pad(species[start : start + count], ((0, pad), (0, 0)), constant_values=-1)
+        e, g = jax.lax.map(
+            block, (v.reshape(blocks, size, *v.shape[1:]), s.reshape(blocks, size, -1))
+        )
+        energies.append(e.reshape(-1)[:count])
+        gradients.append(g.reshape(-1, *g.shape[2:])[:count])
+        start += count
+    return jnp.concatenate(energies), jnp.concatenate(gradients)

@@ -1,0 +1,175 @@
+"""One training step: gradient of the loss, Muon update, running average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+from huozi.arrays import jax, jnp
+from huozi.potential.batch import Batch, PreparedFrame
+from huozi.potential.loss import Weights, loss
+from huozi.potential.moment import Params, descriptors, fold, whitening_matrices
+from huozi.potential.settings import TrainConfig
+
+SAMPLE_ROWS = 4096
+WARM_UP = 0.01
+
+
+class Schedule(NamedTuple):
+    """What changes from step to step: learning rate, loss prefactors, memory of the average."""
+
+    learning_rate: Any
+    weights: Weights
+    memory: Any
+
+
+class Learner(NamedTuple):
+    """What a step updates: trained parameters, their running average, the optimiser's state."""
+
+    raw: Params
+    averaged: Params
+    optimizer: Any
+
+
+Step = Callable[[Learner, Batch, Schedule], tuple[Learner, Any]]
+
+
+def schedule_at(config: TrainConfig, done: float, pace: float, step: int) -> Schedule:
+    """Schedule at a completed part `done` (0 to 1) of a run that a step advances by `pace`.
+
+    The learning rate warms up over the first hundredth of the run and falls as half a cosine;
+    the prefactors of energy and virial grow geometrically.
+    """
+    rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    rate *= min(1.0, 0.1 + 0.9 * done / WARM_UP)
+
+    def grown(ends: tuple[float, float]) -> np.float32:
+        start, end = ends
+        if min(ends) <= 0:
+            return np.float32(start + (end - start) * done)
+        return np.float32(start * (end / start) ** done)
+
+    weights = Weights(
+        grown(config.energy_weight), np.float32(config.force_weight), grown(config.virial_weight)
+    )
+    memory = math.exp(-pace / config.ema) if config.ema else 0.0
+    return Schedule(np.float32(rate), weights, np.float32(min(memory, (1 + step) / (10 + step))))
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Muon for weight matrices, Adam for biases and the readout.
+
+    Muon orthogonalises the momentum of each matrix (Jordan et al. 2024; Liu et al.,
+    arXiv:2502.16982), which here reaches in a quarter of the steps what Adam reaches.
+    The learning rate is applied by `make_step`, so that it may follow the wall time.
+    """
+
+    def matrices(params: Params) -> Any:
+        """Which axes of each parameter form matrices; leading axes are elements and degrees."""
+        return jax.tree.map(
+            lambda x: MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if x.ndim > 2 else None, params
+        )
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        muon(
+            1.0,
+            weight_decay=config.weight_decay,
+            adam_b2=0.99,
+            muon_weight_dimension_numbers=matrices,
+        ),
+    )
+
+
+def make_step(
+    config: TrainConfig,
+    scaling: Params,
+    optimizer: optax.GradientTransformation,
+    segments: tuple[int, ...],
+) -> Step:
+    """Compile the training step for batches with `segments` rows of each element."""
+
+    def objective(raw: Params, batch: Batch, weights: Weights) -> Any:
+        return loss(fold(raw, scaling), config.architecture, segments, weights, batch)
+
+    def step(learner: Learner, batch: Batch, schedule: Schedule) -> tuple[Learner, Any]:
+        value, gradient = jax.value_and_grad(objective)(learner.raw, batch, schedule.weights)
+        updates, state = optimizer.update(gradient, learner.optimizer, learner.raw)
+        updates = jax.tree.map(lambda u: schedule.learning_rate * u, updates)
+        raw = optax.apply_updates(learner.raw, updates)
+        averaged = jax.tree.map(
+            lambda old, new: schedule.memory * old + (1 - schedule.memory) * new,
+            learner.averaged,
+            raw,
+        )
+        return Learner(raw, averaged, state), value
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def scaling_from_data(
+    raw: Params, frames: Sequence[PreparedFrame], config: TrainConfig, elements: int
+) -> Params:
+    """Whitening of the moments, standardisation of the descriptors, and scale of the energies.
+
+    Parameters
+    ----------
+    raw : dict
+        Initial parameters, from `huozi.potential.moment.init`.
+    frames : sequence of PreparedFrame
+        Training frames; about 4,096 atoms of each element are looked at.
+    config : TrainConfig
+    elements : int
+        Number of elements Z.
+
+    Returns
+    -------
+    dict
+        For `huozi.potential.moment.fold`.
+    """
+    architecture = config.architecture
+    samples = [_sample_moments(frames, element) for element in range(elements)]
+    whitening = jnp.asarray(whitening_matrices(samples, architecture.degree), jnp.float32)
+    mean, deviation = [], []
+    for element, rows in enumerate(samples):
+        mix = whitening[element] @ raw["mix"][element]
+        values = np.asarray(descriptors(mix, jnp.asarray(rows), architecture), np.float64)
+        spread = values.std(0)
+        mean.append(values.mean(0))
+        deviation.append(spread + 1e-3 * max(float(spread.mean()), 1e-3))
+    return {
+        "whitening": whitening,
+        "mean": jnp.asarray(np.array(mean), jnp.float32),
+        "deviation": jnp.asarray(np.array(deviation), jnp.float32),
+        "energy": jnp.asarray(_energy_scales(frames, elements), jnp.float32),
+    }
+
+
+def _sample_moments(frames: Sequence[PreparedFrame], element: int) -> np.ndarray:
+    """Moments of about SAMPLE_ROWS atoms of an element, spread over the frames."""
+    holders = [f for f in frames if f.counts[element]]
+    stride = max(1, sum(int(f.counts[element]) for f in holders) // SAMPLE_ROWS)
+    rows = []
+    for f in holders[::stride]:
+        start = int(f.counts[:element].sum())
+        rows.append(f.moments[start : start + f.counts[element]])
+    return np.concatenate(rows)
+
+
+def _energy_scales(frames: Sequence[PreparedFrame], elements: int) -> np.ndarray:
+    """Typical energy of an atom's surroundings: the rms force on the element times 1 Å."""
+    squares, counts = np.zeros(elements), np.zeros(elements)
+    for f in frames:
+        if f.frame.labels.forces is None:
+            continue
+        of_row = np.repeat(np.arange(elements), f.counts)
+        square = (f.frame.labels.forces[f.order] ** 2).mean(1)
+        squares += np.bincount(of_row, square, elements)
+        counts += f.counts
+    scales = np.sqrt(squares / np.maximum(counts, 1))
+    return np.where(scales > 1e-3, scales, 1.0)

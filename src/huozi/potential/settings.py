@@ -1,0 +1,98 @@
+"""Settings of a training run: one description per field feeds defaults, checks and help."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from huozi.potential.moment import MomentConfig
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: Any) -> Any:
+    """Seconds from ``"5min"``, ``"90s"``, ``"1.5h"`` or a number of seconds.
+
+    Raises
+    ------
+    ValueError
+        If the text is no duration.
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|min|h|)\s*", text)
+    if not found:
+        raise ValueError(f"not a duration: {text!r}; write e.g. 90s, 5min or 1.5h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+
+
+class TrainConfig(BaseModel):
+    """How to train; the defaults are meant to be right, `budget` is the one to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: MomentConfig = MomentConfig()
+    budget: Duration = Field(
+        300.0, gt=0, description="Wall time of the whole run, set-up included (5min, 1h, ...)."
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Train this many steps instead of filling the budget."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the parameters, the order and the split.")
+    valid_fraction: float = Field(
+        0.05, gt=0, lt=1, description="Frames held out when no validation data are given."
+    )
+    batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
+    learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Decay of the weight matrices.")
+    energy_weight: tuple[float, float] = Field(
+        (2e-4, 2e-2), description="Energy prefactor at start and end, per eV^2/atom."
+    )
+    force_weight: float = Field(1.0, ge=0, description="Force prefactor, per (eV/Å)^2.")
+    virial_weight: tuple[float, float] = Field(
+        (2e-4, 2e-2), description="Virial prefactor at start and end, per eV^2/atom."
+    )
+    ema: float = Field(
+        0.02, ge=0, lt=1, description="Memory of averaged weights, as a fraction of the run."
+    )
+    clip: float = Field(10.0, gt=0, description="Largest norm of the gradient.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many validations without improvement."
+    )
+    e0: dict[str, float] | None = Field(
+        None, description="Energy of an isolated atom by symbol, eV; fitted when absent."
+    )
+    checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
+
+    @classmethod
+    def from_file(cls, path: str | Path, **overrides: Any) -> TrainConfig:
+        """Read YAML or JSON; `overrides` win.
+
+        Raises
+        ------
+        ValueError
+            With every unknown or invalid field, its place and what is allowed.
+        """
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}: expected a mapping of settings")
+        return cls.checked({**values, **overrides}, str(path))
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], place: str) -> TrainConfig:
+        """Validate settings, with all mistakes in one plain message."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']} (found {e['input']!r})"
+                for e in error.errors()
+            ]
+            raise ValueError(f"{place}: " + "; ".join(lines)) from None

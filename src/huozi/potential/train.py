@@ -1,0 +1,440 @@
+"""Train a potential within a wall-time budget; interrupted at any moment, it resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from safetensors.numpy import load_file, save_file
+
+from huozi import __version__
+from huozi.arrays import jax, jnp
+from huozi.potential.batch import PreparedFrame, assemble, choose_capacity, pack, prepare
+from huozi.potential.metrics import Evaluator, Metrics
+from huozi.potential.model import Model, load_model
+from huozi.potential.moment import fold, init
+from huozi.potential.optimize import (
+    Learner,
+    make_optimizer,
+    make_step,
+    scaling_from_data,
+    schedule_at,
+)
+from huozi.potential.settings import TrainConfig
+from huozi.systems import Dataset, fit_e0
+from huozi.workflow import RunFolder, atomic_path, write_json
+
+VALIDATIONS = 40
+REPLAN_STEPS = 20
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; stored with every checkpoint.
+
+    Parameters
+    ----------
+    step, epoch, position : int
+        Steps done; the epoch and the batch in it that come next.
+    done : float
+        Completed part of the schedule, 0 to 1.
+    pace : float
+        Part of the schedule that one step completes.
+    seconds : float
+        Wall time used, earlier sessions of the run included.
+    best : float
+        Lowest validation loss.
+    stale : int
+        Validations since then.
+    next_validation : int
+        Number of the validation to come, of VALIDATIONS.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    done: float = 0.0
+    pace: float = 0.0
+    seconds: float = 0.0
+    best: float = float("inf")
+    stale: int = 0
+    next_validation: int = 1
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: the best model, its errors on the validation frames, the run folder."""
+
+    model: Model
+    metrics: Metrics
+    path: Path
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Prepared data: elements and their energies, training frames, validation.
+
+    Parameters
+    ----------
+    elements : tuple of int
+        Atomic numbers.
+    e0 : tuple of float
+        eV.
+    frames : list of PreparedFrame
+    evaluator : Evaluator
+        Holds the validation frames.
+    digest : str
+        Of the training data.
+    """
+
+    elements: tuple[int, ...]
+    e0: tuple[float, ...]
+    frames: list[PreparedFrame]
+    evaluator: Evaluator
+    digest: str
+
+
+def train(
+    dataset: Dataset,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    valid: Dataset | None = None,
+    report: Report | None = None,
+) -> TrainResult:
+    """Train a potential and leave the best model as ``out/model.safetensors``.
+
+    Running the same call again resumes an interrupted run and returns a finished one. With
+    `steps` given, an interrupted and resumed run is bitwise the same as an uninterrupted one;
+    with a budget, the number of steps depends on the speed of the machine.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Training frames, with energies or forces or both; virials where present.
+    out : path
+        Run folder.
+    config : TrainConfig, optional
+    valid : Dataset, optional
+        Validation frames; without them a random part of `dataset` is held out.
+    report : callable, optional
+        Called with the values of each logged event, for a progress display.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be trained on, the folder holds another run, or the loss diverges.
+    """
+    started = time.perf_counter()
+    config = config or TrainConfig()
+    folder = RunFolder(Path(out))
+    check_labels(dataset)
+    claim_folder(folder, config, dataset, valid)
+    if valid is None:
+        dataset, valid = hold_out(dataset, config)
+        names = {"train": [f.source for f in dataset], "valid": [f.source for f in valid]}
+        write_json(folder.path / "split.json", names)
+    problem = prepare_problem(dataset, valid, config)
+    trainer = Trainer(problem, config, folder, report, started)
+    trainer.restore()
+    trainer.run()
+    return trainer.result()
+
+
+def check_labels(dataset: Dataset) -> None:
+    """Raise ValueError unless there is something to learn from."""
+    if not len(dataset):
+        raise ValueError("the data set has no frames to train on")
+    if all(f.labels.energy is None and f.labels.forces is None for f in dataset):
+        raise ValueError("no frame of the data set has an energy or forces to train on")
+
+
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 of geometries and labels, independent of files and their format."""
+    total = hashlib.sha256()
+    for frame in dataset:
+        labels, system = frame.labels, frame.system
+        for value in (system.species, system.positions, system.cell, system.pbc,
+                      labels.energy, labels.forces, labels.virial):  # fmt: skip
+            total.update(b"-" if value is None else np.ascontiguousarray(value).tobytes())
+    return total.hexdigest()
+
+
+def claim_folder(
+    folder: RunFolder, config: TrainConfig, dataset: Dataset, valid: Dataset | None
+) -> None:
+    """Start a run in the folder, or recognise the folder as that of this run.
+
+    Raises
+    ------
+    ValueError
+        If it holds a run with other data or settings.
+    """
+    identity: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "train_sha256": data_digest(dataset),
+        "valid_sha256": None if valid is None else data_digest(valid),
+    }
+    record = folder.path / "run.json"
+    if not record.exists():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_config(identity["config"])
+        write_json(record, identity)
+    elif json.loads(record.read_text(encoding="utf-8")) != identity:
+        raise ValueError(
+            f"{folder.path} holds a run with other data or settings; choose another folder, "
+            "or remove this one"
+        )
+
+
+def hold_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, Dataset]:
+    """Split off random validation frames, the same ones for the same seed."""
+    n = len(dataset)
+    if n < 2:
+        raise ValueError("a single frame leaves none for validation; give validation data")
+    count = min(max(1, round(n * config.valid_fraction)), n - 1)
+    order = np.random.default_rng([config.seed, 1]).permutation(n)
+    return dataset[np.sort(order[count:])], dataset[np.sort(order[:count])]
+
+
+def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
+    """Fit E0 and compute neighbours and moments of all frames."""
+    if any(f.labels.energy is not None for f in dataset):
+        energies = fit_e0(dataset)
+    else:
+        energies = dict.fromkeys(dataset.elements, 0.0)
+    for symbol, value in (config.e0 or {}).items():
+        if symbol not in atomic_numbers:
+            raise ValueError(f"e0: {symbol!r} is not a chemical symbol")
+        energies[atomic_numbers[symbol]] = value
+    elements = dataset.elements
+    e0 = tuple(float(energies[z]) for z in elements)
+    return Problem(
+        elements,
+        e0,
+        prepare(dataset, elements, e0, config.architecture),
+        Evaluator(prepare(valid, elements, e0, config.architecture)),
+        data_digest(dataset),
+    )
+
+
+class Trainer:
+    """The loop of one run: step, validate, checkpoint, keep to the budget.
+
+    Parameters
+    ----------
+    problem : Problem
+    config : TrainConfig
+    folder : RunFolder
+    report : callable or None
+        Called with the values of each logged event.
+    started : float
+        ``time.perf_counter()`` when the budget began to run.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: TrainConfig,
+        folder: RunFolder,
+        report: Report | None,
+        started: float,
+    ) -> None:
+        self.problem, self.config, self.folder, self.report = problem, config, folder, report
+        self.started = started
+        elements = len(problem.elements)
+        raw = init(jax.random.key(config.seed), config.architecture, elements)
+        scaling = scaling_from_data(raw, problem.frames, config, elements)
+        optimizer = make_optimizer(config)
+        # Copies, because the step consumes its arguments.
+        self.learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
+        self.progress = Progress(pace=1.0 / config.steps if config.steps else 0.0)
+        self.capacity = choose_capacity(problem.frames, config.batch_atoms)
+        self.counts = np.array([f.counts for f in problem.frames])
+        self.step_function = make_step(config, scaling, optimizer, self.capacity.segments)
+        self.fold = jax.jit(lambda raw: fold(raw, scaling))
+        self.losses: list[Any] = []
+        self.earlier = 0.0
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Last state of the optimiser."""
+        return self.folder.path / "checkpoint.safetensors"
+
+    @property
+    def model_path(self) -> Path:
+        """Best model so far."""
+        return self.folder.path / "model.safetensors"
+
+    def seconds(self) -> float:
+        """Wall time used by this run, earlier sessions included."""
+        return self.earlier + time.perf_counter() - self.started
+
+    def restore(self) -> None:
+        """Continue from the last checkpoint, if there is one."""
+        if not self.checkpoint_path.exists():
+            return
+        tensors = load_file(self.checkpoint_path)
+        self.progress = Progress(**json.loads(tensors.pop("progress").tobytes()))
+        self.earlier = self.progress.seconds
+        old, structure = jax.tree.flatten(self.learner)
+        leaves = [jnp.asarray(tensors[f"{i:04d}"]) for i in range(len(old))]
+        self.learner = jax.tree.unflatten(structure, leaves)
+        self.log("resume", step=self.progress.step)
+
+    def checkpoint(self) -> None:
+        """Store everything that the next step depends on, whole or not at all."""
+        self.progress.seconds = self.seconds()
+        leaves = jax.tree.leaves(self.learner)
+        tensors = {f"{i:04d}": np.asarray(x) for i, x in enumerate(leaves)}
+        state = json.dumps(vars(self.progress)).encode()
+        tensors["progress"] = np.frombuffer(state, np.uint8)
+        with atomic_path(self.checkpoint_path) as temporary:
+            save_file(tensors, temporary)
+        self.saved = time.perf_counter()
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append to the run's events and tell the display."""
+        self.folder.log(event, **values)
+        if self.report:
+            self.report({"event": event, **values})
+
+    def run(self) -> None:
+        """Train to the end of the schedule."""
+        progress = self.progress
+        self.saved = time.perf_counter()
+        self.timer = (self.saved, progress.step)
+        while progress.done < 1.0:
+            rng = np.random.default_rng([self.config.seed, 2, progress.epoch])
+            batches = pack(self.counts, self.capacity, rng.permutation(len(self.counts)))
+            for members in batches[progress.position :]:
+                self.step(members)
+                progress.position += 1
+                if progress.done * VALIDATIONS >= progress.next_validation:
+                    self.validate()
+                if progress.done >= 1.0:
+                    break
+                if time.perf_counter() - self.saved > self.config.checkpoint_every:
+                    self.checkpoint()
+            else:
+                progress.epoch, progress.position = progress.epoch + 1, 0
+            if progress.done >= 1.0:
+                self.checkpoint()
+
+    def step(self, members: list[int]) -> None:
+        """One update from the frames `members`."""
+        progress, config = self.progress, self.config
+        batch = assemble([self.problem.frames[i] for i in members], self.capacity)
+        schedule = schedule_at(config, progress.done, progress.pace, progress.step)
+        self.learner, value = self.step_function(self.learner, batch, schedule)
+        self.losses.append(value)
+        progress.step += 1
+        if config.steps:
+            progress.done = progress.step / config.steps
+            return
+        since = progress.step - self.timer[1]
+        if since == 1 or since % REPLAN_STEPS == 0:
+            jax.block_until_ready(value)
+            self.keep_to_budget(since)
+        progress.done = min(1.0, progress.done + progress.pace)
+
+    def keep_to_budget(self, since: int) -> None:
+        """Set the pace so that the schedule ends with the budget.
+
+        The first step of a session compiles, so the clock starts after it; from then on the
+        time per step includes validation and checkpoints.
+        """
+        progress = self.progress
+        if since == 1:
+            self.timer = (time.perf_counter(), progress.step - 1)
+            return
+        per_step = (time.perf_counter() - self.timer[0]) / (since - 1)
+        left = max(self.config.budget - self.seconds(), per_step)
+        progress.pace = (1.0 - progress.done) * per_step / left
+
+    def validate(self) -> None:
+        """Errors of the averaged weights on all validation frames; keep the best model."""
+        progress, config = self.progress, self.config
+        values = np.array([float(x) for x in self.losses])
+        self.losses.clear()
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"the loss is not finite near step {progress.step}; look at the data with "
+                "`huozi data check`, or lower learning_rate"
+            )
+        params = self.fold(self.learner.averaged)
+        metrics = self.problem.evaluator(params, config.architecture)
+        score = self.score(metrics)
+        progress.next_validation = int(progress.done * VALIDATIONS) + 1
+        progress.stale += 1
+        if score < progress.best:
+            progress.best, progress.stale = score, 0
+            self.save_model(metrics, params)
+        if config.patience and progress.stale >= config.patience:
+            progress.done = 1.0
+        self.log(
+            "validation",
+            step=progress.step,
+            done=round(progress.done, 4),
+            seconds=round(self.seconds(), 2),
+            train_loss=float(values.mean()),
+            best=progress.stale == 0,
+            learning_rate=float(
+                schedule_at(config, progress.done, progress.pace, progress.step).learning_rate
+            ),
+            **{k: v for k, v in metrics.to_dict().items() if k.endswith(("atom", "_A"))},
+        )
+
+    def score(self, metrics: Metrics) -> float:
+        """Loss of the validation errors with the prefactors at the end of the schedule."""
+        config = self.config
+        parts = (
+            (config.force_weight, metrics.force_rmse_mev_per_A, 1.0),
+            (config.energy_weight[1], metrics.energy_rmse_mev_per_atom, 1.0),
+            (config.virial_weight[1], metrics.virial_rmse_mev_per_atom, 1.0),
+        )
+        size = metrics.atoms / metrics.frames
+        scales = (1.0, size, size)
+        return sum(
+            weight * scale * (1e-3 * error) ** 2
+            for (weight, error, _), scale in zip(parts, scales, strict=True)
+            if error is not None
+        )
+
+    def save_model(self, metrics: Metrics, params: Any) -> None:
+        """Write the model with its validation errors."""
+        problem = self.problem
+        metadata = {
+            "validation": metrics.to_dict(),
+            "step": self.progress.step,
+            "train_frames": len(problem.frames),
+            "train_sha256": problem.digest,
+            "settings": self.config.model_dump(mode="json"),
+            "versions": {"huozi": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        }
+        Model(self.config.architecture, problem.elements, problem.e0, params, metadata).save(
+            self.model_path
+        )
+
+    def result(self) -> TrainResult:
+        """Load the best model and compute its errors once more."""
+        model = load_model(self.model_path)
+        metrics = self.problem.evaluator(model.params, model.config)
+        write_json(self.folder.path / "metrics.json", metrics.to_dict())
+        return TrainResult(
+            model, metrics, self.folder.path, self.progress.step, self.progress.seconds
+        )

@@ -91,26 +91,34 @@ class Frame:
         ``file#index`` of the frame, for messages.
     info : dict
         Everything else the file says of the frame (``group``, ``config_type``, time, ...).
+    arrays : dict of (n, ...) arrays
+        Everything else the file says of its atoms (``momenta``, charges, tags, ...).
     """
 
     system: System
     labels: Labels = field(default_factory=Labels)
     source: str = ""
     info: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.system)
 
     def to_atoms(self) -> Atoms:
-        """Return an ASE ``Atoms`` that carries the labels in a ``SinglePointCalculator``."""
+        """Return an ASE ``Atoms`` that carries the labels in a ``SinglePointCalculator``.
+
+        The virial becomes ASE's (symmetric) stress; without a cell there is none.
+        """
         atoms = self.system.to_atoms()
         atoms.info.update(self.info)
+        for name, values in self.arrays.items():
+            atoms.set_array(name, values)
         results: dict[str, Any] = {}
         if self.labels.energy is not None:
             results["energy"] = self.labels.energy
         if self.labels.forces is not None:
             results["forces"] = self.labels.forces
-        if self.labels.virial is not None:
+        if self.labels.virial is not None and self.system.volume > 0:
             stress = -self.labels.virial / self.system.volume
             stress = (stress + stress.T) / 2
             results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
@@ -149,6 +157,11 @@ class Dataset(Sequence[Frame]):
 
     def __add__(self, other: Dataset) -> Dataset:
         return Dataset(self.frames + other.frames, self.notes + other.notes)
+
+    def count_matrix(self) -> Array:
+        """Atoms of each of `elements` in each frame, (frames, elements) integers."""
+        rows = [np.bincount(f.system.species, minlength=119) for f in self.frames]
+        return np.array(rows, np.int64).reshape(-1, 119)[:, list(self.elements)]
 
     @property
     def elements(self) -> tuple[int, ...]:

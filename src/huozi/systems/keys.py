@@ -1,0 +1,227 @@
+"""Which keys of a file serve as energy, forces, stress and virial.
+
+Programs name the same quantity in many ways (``energy``, ``REF_energy``, ``dft_energy``).
+The usual names are recognised; two of them for one quantity are refused, because only the
+user knows which one is the reference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from huozi.systems.frame import Array, Frame, Labels, System
+
+_PREFIXES = ("", "ref_", "dft_")
+_NAMES = {
+    "energy": ("energy", "free_energy", "total_energy", "potential_energy"),
+    "forces": ("forces", "force"),
+    "stress": ("stress",),
+    "virial": ("virial", "virials"),
+}
+_QUANTITY = {p + n: q for q, names in _NAMES.items() for n in names for p in _PREFIXES}
+
+
+@dataclass
+class KeyUse:
+    """What happened to the label keys of one file.
+
+    Parameters
+    ----------
+    chosen : mapping of str to str
+        The user's choice, quantity to key; the key ``none`` leaves the quantity out.
+    used, dropped, remarks : Counter
+        (quantity, key) taken as label, keys left out, and other remarks, with frame counts.
+    """
+
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    used: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for quantity in self.chosen:
+            if quantity not in _NAMES:
+                raise ValueError(f"unknown quantity {quantity!r} in keys; known: {list(_NAMES)}")
+
+    def notes(self, file: str, frames: list[Frame]) -> tuple[str, ...]:
+        """Sentences for ``Dataset.notes``.
+
+        Raises
+        ------
+        ValueError
+            If a key chosen by the user occurs in no frame.
+        """
+        seen = {key for _, key in self.used}
+        for quantity, key in self.chosen.items():
+            if key not in seen and key.lower() != "none":
+                found = sorted({k for f in frames for k in (*f.info, *f.arrays)})
+                raise ValueError(
+                    f"{file}: no frame has the key {key!r} chosen as {quantity}; "
+                    f"other keys: {found}"
+                )
+        total = len(frames)
+        parts = [
+            f"{quantity} from key {key!r}" + ("" if count == total else f" in {count} of {total}")
+            for (quantity, key), count in sorted(self.used.items())
+        ]
+        notes = [f"{file}: {', '.join(parts)} ({total} frames)"] if parts else []
+        if not any(quantity in ("energy", "forces") for quantity, _ in self.used):
+            notes.append(
+                f"{file}: no key for energy or forces was recognised; name it with "
+                "keys={'energy': 'KEY'} (--key energy=KEY)"
+            )
+        notes += [f"{file}: left out {key!r} ({n} frames)" for key, n in self.dropped.items()]
+        notes += [f"{file}: {remark} ({n} frames)" for remark, n in self.remarks.items()]
+        return tuple(notes)
+
+
+def label_frame(frame: Frame, use: KeyUse) -> Frame:
+    """Move the label keys of ``info`` and ``arrays`` into ``labels``.
+
+    Parameters
+    ----------
+    frame : Frame
+        As read: every key of the file in ``info`` or ``arrays``.
+    use : KeyUse
+        The user's choice; counts are added to it.
+
+    Returns
+    -------
+    Frame
+
+    Raises
+    ------
+    ValueError
+        If a quantity has two keys, or a label has a wrong shape.
+    """
+    found = {q: _key_of(q, _place(q, frame), frame.source, use) for q in _NAMES}
+    for twin, other in (("stress", "virial"), ("virial", "stress")):
+        if twin in use.chosen and other not in use.chosen:
+            found[other] = None
+    keys = {q: key for q, key in found.items() if key is not None}
+    energy, forces = keys.get("energy"), keys.get("forces")
+    labels = Labels(
+        energy=None if energy is None else _energy(frame.info[energy], energy, frame),
+        forces=None if forces is None else _forces(frame.arrays[forces], forces, frame),
+        virial=_virial(keys, frame, use),
+    )
+    taken = set(keys.values())
+    info = {k: v for k, v in frame.info.items() if k not in taken and not names_label(k)}
+    arrays = {k: v for k, v in frame.arrays.items() if k not in taken and not names_forces(k)}
+    use.used.update(keys.items())
+    use.dropped.update((set(frame.info) - set(info) | set(frame.arrays) - set(arrays)) - taken)
+    return replace(frame, labels=labels, info=info, arrays=arrays)
+
+
+def names_label(key: str) -> bool:
+    """Tell whether a reader would take the key of a frame for a label."""
+    return _QUANTITY.get(key.lower(), "forces") != "forces"
+
+
+def names_forces(key: str) -> bool:
+    """Tell whether a reader would take the per-atom column for forces."""
+    return _QUANTITY.get(key.lower()) == "forces"
+
+
+def _place(quantity: str, frame: Frame) -> Mapping[str, Any]:
+    """Return where to look: forces are columns of the atoms, all else are keys of the frame."""
+    return frame.arrays if quantity == "forces" else frame.info
+
+
+def _key_of(quantity: str, values: Mapping[str, Any], source: str, use: KeyUse) -> str | None:
+    """Return the key of a quantity in one frame; two candidates are refused."""
+    if quantity in use.chosen:
+        key = use.chosen[quantity]
+        return key if key in values and key.lower() != "none" else None
+    candidates = [k for k in values if _QUANTITY.get(k.lower()) == quantity]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    if {k.lower() for k in candidates} == {"energy", "free_energy"}:
+        plain = min(candidates, key=len)
+        free = max(candidates, key=len)
+        if np.isclose(float(values[plain]), float(values[free]), rtol=0, atol=1e-6):
+            use.remarks[f"{plain!r} and {free!r} are equal; {plain!r} was taken"] += 1
+            return plain
+    shown = " and ".join(f"{k!r}{_shown(values[k])}" for k in candidates)
+    hint = (
+        "; forces are the derivative of the free energy"
+        if any("free" in k.lower() for k in candidates)
+        else ""
+    )
+    raise ValueError(
+        f"{source}: two keys for the {quantity}: {shown}{hint}; choose one with "
+        f"keys={{{quantity!r}: {candidates[-1]!r}}} (--key {quantity}={candidates[-1]})"
+    )
+
+
+def _shown(value: Any) -> str:
+    return f" = {value:.10g}" if isinstance(value, (int, float, np.number)) else ""
+
+
+def _energy(value: Any, key: str, frame: Frame) -> float:
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "fiu":
+        raise ValueError(f"{frame.source}: {key!r} should be one number (eV), found {value!r}")
+    return float(array.reshape(()))
+
+
+def _forces(value: Any, key: str, frame: Frame) -> Array:
+    array = np.asarray(value)
+    if array.shape != (len(frame), 3) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{frame.source}: {key!r} should hold ({len(frame)}, 3) numbers (eV/Å), found an "
+            f"array of shape {array.shape}"
+        )
+    return array.astype(np.float64)
+
+
+def _virial(keys: dict[str, str], frame: Frame, use: KeyUse) -> Array | None:
+    """Virial in eV from a virial or from a stress in eV/Å^3 with ASE's sign."""
+    values, virial = frame.info, None
+    if "virial" in keys:
+        virial = matrix_of(values[keys["virial"]], keys["virial"], frame.source)
+    if "stress" not in keys:
+        return virial
+    if not stress_has_meaning(frame.system):
+        use.remarks[f"{keys['stress']!r} has no meaning for an open system and was ignored"] += 1
+        del keys["stress"]
+        return virial
+    stress = matrix_of(values[keys["stress"]], keys["stress"], frame.source)
+    from_stress = -frame.system.volume * stress
+    if virial is None:
+        return from_stress
+    if not np.allclose(virial, from_stress, rtol=1e-4, atol=1e-4):
+        raise ValueError(
+            f"{frame.source}: {keys['virial']!r} is not minus the volume times {keys['stress']!r}; "
+            f"choose one with keys={{'virial': {keys['virial']!r}}} (--key virial={keys['virial']})"
+        )
+    use.remarks[f"{keys['virial']!r} and {keys['stress']!r} agree"] += 1
+    del keys["stress"]
+    return virial
+
+
+def stress_has_meaning(system: System) -> bool:
+    """Tell whether energy per volume is defined: some periodic direction and a cell."""
+    return bool(system.pbc.any()) and system.volume > 0
+
+
+def matrix_of(value: Any, key: str, source: str) -> Array:
+    """Return a symmetric tensor given as 3x3, nine numbers or Voigt's six, as (3, 3).
+
+    Nine numbers run down the columns, as in ASE and libAtoms.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "fiu":
+        if array.size == 9:
+            return array.astype(np.float64).reshape((3, 3), order="F" if array.ndim == 1 else "C")
+        if array.shape == (6,):
+            return array.astype(np.float64)[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
+    raise ValueError(
+        f"{source}: {key!r} should be a 3x3 matrix or six numbers xx yy zz yz xz xy, "
+        f"found {value!r}"
+    )

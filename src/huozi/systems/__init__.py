@@ -1,6 +1,8 @@
 """Atoms, labels, data sets: reading, writing, checking, splitting."""
 
+from huozi.systems.checks import check
 from huozi.systems.e0 import fit_e0
+from huozi.systems.finding import Finding
 from huozi.systems.frame import Dataset, Frame, Labels, System
 from huozi.systems.io import read, write
 from huozi.systems.splits import Split, split
@@ -9,10 +11,12 @@ from huozi.systems.summary import DatasetInfo, info
 __all__ = [
     "Dataset",
     "DatasetInfo",
+    "Finding",
     "Frame",
     "Labels",
     "Split",
     "System",
+    "check",
     "fit_e0",
     "info",
     "read",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from huozi.systems.consistency import fitted_ratios, trajectory_ratios
 from huozi.systems.finding import Finding, faults
 from huozi.systems.frame import Dataset
 from huozi.systems.geometry_checks import (
@@ -22,12 +23,7 @@ from huozi.systems.label_checks import (
     check_sums,
 )
 from huozi.systems.pairfit import fit_pair_model
-from huozi.systems.unit_checks import (
-    check_energy_scale,
-    check_force_match,
-    check_trajectory,
-    check_virial_scale,
-)
+from huozi.systems.unit_checks import check_force_match, judge_ratios
 
 
 def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> list[Finding]:
@@ -62,26 +58,24 @@ def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
             progress(index + 1, len(dataset))
     if not dataset.frames:
         findings.append(Finding("error", "empty", "there are no frames", "give a file with frames"))
-    findings += [*check_lengths(sound), *check_box_unit(sound), *check_duplicates(sound)]
-    findings += check_presence(sound)
+    lengths = [*check_lengths(sound), *check_box_unit(sound)]
+    findings += [*lengths, *check_duplicates(sound), *check_presence(sound)]
     findings += [*check_energy_outliers(sound), *check_force_outliers(sound)]
-    findings += _check_units(sound)
+    crowded = any(f.code == "density" and f.severity == "error" for f in findings)
+    if not lengths and not crowded:  # wrong lengths put forces out of proportion, too
+        findings += _check_units(sound)
     return sorted(findings, key=lambda f: (f.severity, -1 if f.frame is None else f.frame))
 
 
 def _check_units(sound: Indexed) -> Iterator[Finding]:
     """Compare labels along trajectories where frames are near, else through a pair potential."""
-    exact = list(check_trajectory(sound))
-    yield from exact
-    told = {finding.code for finding in exact}
+    ratios = trajectory_ratios([f for _, f in sound])
     usable = [(i, f) for i, f in sound if f.labels.forces is not None and not is_crowded(f.system)]
     model = fit_pair_model([f for _, f in usable])
-    if model is None:
-        return
-    yield from check_force_match(usable, model)
-    if model.explained < 0.5:
-        return
-    if "energy-force-units" not in told:
-        yield from check_energy_scale(usable, model)
-    if "virial-units" not in told:
-        yield from check_virial_scale(usable, model)
+    if model is not None:
+        yield from check_force_match(usable, model)
+        if model.explained > 0.5:
+            known = {(r.label, r.other) for r in ratios}
+            fitted = fitted_ratios([f for _, f in usable], model)
+            ratios += [r for r in fitted if (r.label, r.other) not in known]
+    yield from judge_ratios(ratios)

@@ -91,7 +91,7 @@ def check_lengths(frames: Indexed) -> Iterator[Finding]:
     else:
         return
     yield Finding(
-        "error" if typical < 0.25 else "warning",
+        "error",
         "length-unit",
         f"the nearest neighbours are at {typical:.2f} times the sum of their covalent radii in "
         f"the median (0.8 to 1.3 in molecules and solids); the positions look like {guess}",

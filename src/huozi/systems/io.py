@@ -208,11 +208,9 @@ def write(
     kind = format or _kind_to_write(path)
     if kind not in ("extxyz", "deepmd/npy"):
         raise ValueError(f"cannot write {kind!r}; huozi writes 'extxyz' and 'deepmd/npy'")
-    if path.is_dir() and not (overwrite and kind == "deepmd/npy" and _search(path, True)):
-        raise FileExistsError(
-            f"{path} is a folder; only a folder of deepmd systems is replaced, and only with "
-            "overwrite=True (--overwrite)"
-        )
+    replaceable = not path.is_dir() or (kind == "deepmd/npy" and _search(path, True))
+    if overwrite and not replaceable:
+        raise FileExistsError(f"{path} is a folder without deepmd systems; it is not replaced")
     with written_aside(path, overwrite) as fresh:
         if kind == "extxyz":
             return write_extxyz(dataset, fresh, path.name)

@@ -1,0 +1,90 @@
+"""Any force field as a calculator of ASE, which opens ASE's optimisers, phonons, NEB, ..."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from huozi.arrays import jax, jnp
+from huozi.dynamics.table import Table, build_table, holds
+from huozi.neighbors import Evaluate, Evaluation, ForceField
+
+
+class ForceFieldCalculator(Calculator):
+    """Energy, forces and stress of a force field, for ASE.
+
+    The neighbour table has a skin and is renewed only when an atom (or the cell) has moved too
+    far; a call costs one evaluation on the device, as in the MD loop.
+
+    Parameters
+    ----------
+    force_field : ForceField
+    skin : float
+        Å; larger ones make fewer searches and more costly evaluations.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(self, force_field: ForceField, skin: float = 1.0) -> None:
+        super().__init__()
+        self.force_field = force_field
+        self.skin = skin
+        self._evaluate: Evaluate | None = None
+        self._table: Table | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill ``results``; ASE calls this when something changed.
+
+        Raises
+        ------
+        ValueError
+            If an element is unknown to the force field, or a position is not finite.
+        """
+        super().calculate(atoms, properties, system_changes)
+        if self._evaluate is None or "numbers" in system_changes:
+            self._evaluate = self.force_field.bind(self.atoms.numbers)
+            self._table = None
+        if "pbc" in system_changes or ("cell" in system_changes and not self.atoms.pbc.all()):
+            self._table = None
+        energy, forces, virial = self._current()
+        self.results = {"energy": float(energy), "forces": np.array(forces)}
+        self.results["free_energy"] = self.results["energy"]
+        if self.atoms.pbc.all():
+            stress = -np.array(virial) / self.atoms.get_volume()
+            stress = (stress + stress.T) / 2
+            self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+    def _current(self) -> Evaluation:
+        """Evaluate with the present table, or with a new one if that no longer holds."""
+        positions, cell, pbc = self.atoms.positions, self.atoms.cell.array, self.atoms.pbc
+        periodic = bool(pbc.all())
+        if self._table is not None:
+            evaluation, held = _evaluate_checked(
+                self._evaluate, positions, cell, self._table, periodic
+            )
+            if held:
+                return evaluation
+        width = None if self._table is None else self._table.width
+        cutoff = self.force_field.cutoff
+        self._table = build_table(positions, cell, pbc, cutoff, self.skin, width)
+        return _evaluate_checked(self._evaluate, positions, cell, self._table, periodic)[0]
+
+
+def _evaluate_and_check(
+    evaluate: Evaluate, positions: Any, cell: Any, table: Table, moves_cell: bool
+) -> tuple[Evaluation, Any]:
+    positions, cell = jnp.asarray(positions), jnp.asarray(cell)
+    evaluation = evaluate(positions, cell, table.neighbors)
+    return evaluation, holds(table, positions, cell, moves_cell)
+
+
+_evaluate_checked = jax.jit(_evaluate_and_check, static_argnames="moves_cell")

@@ -1,0 +1,89 @@
+"""What a user may choose in a simulation; the descriptions serve the command line as well."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class MDConfig(BaseModel):
+    """Settings of one molecular dynamics run.
+
+    The default thermostat, stochastic velocity rescaling, samples the canonical distribution
+    and hardly disturbs diffusion and vibrations. Langevin dynamics equilibrates faster, also
+    single molecules in the open, but slows diffusion down. A Nosé–Hoover chain is
+    deterministic and reversible, but slow to equilibrate stiff or small systems.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    ensemble: Literal["nve", "nvt", "npt"] = Field(
+        "nvt", description="Constant energy (nve), temperature (nvt), or both it and pressure."
+    )
+    steps: int = Field(20000, ge=0, description="Number of time steps.")
+    timestep: float = Field(
+        0.5, gt=0, description="Time step, fs: 0.5 where hydrogen moves, 2 for heavy atoms."
+    )
+    temperature: float = Field(
+        300.0, ge=0, description="Temperature of the bath and of the first velocities, K."
+    )
+    thermostat: Literal["csvr", "langevin", "nose-hoover"] = Field(
+        "csvr",
+        description="nvt: csvr (stochastic velocity rescaling), langevin or nose-hoover.",
+    )
+    thermostat_time: float = Field(
+        100.0, gt=0, description="Time constant of the thermostat, fs (langevin: 1/friction)."
+    )
+    pressure: float = Field(0.0, description="Pressure (npt), GPa.")
+    barostat_time: float = Field(1000.0, gt=0, description="Time constant of the volume (npt), fs.")
+    compressibility: float = Field(
+        0.45,
+        gt=0,
+        description="Rough compressibility (npt), 1/GPa: 0.45 for water, 0.01 for a metal. It sets "
+        "the pace of the volume, not its mean.",
+    )
+    cell: Literal["isotropic", "full"] = Field(
+        "isotropic", description="npt: scale the cell, or change its shape too (crystals)."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the velocities and of the noise.")
+    trajectory_every: int = Field(20, ge=1, description="Steps between saved frames.")
+    thermo_every: int = Field(10, ge=1, description="Steps between rows of thermo.csv.")
+    checkpoint_every: int = Field(
+        2000, ge=1, description="Steps between checkpoints; a kill loses the work since the last."
+    )
+    save_velocities: bool = Field(
+        True, description="Save velocities with every frame (for spectra)."
+    )
+    skin: float = Field(
+        1.0, gt=0, description="Neighbours are searched this far beyond the cutoff, Å."
+    )
+    max_temperature: float = Field(
+        10000.0, gt=0, description="Stop when the temperature passes this, K."
+    )
+    max_force: float = Field(
+        200.0, gt=0, description="Stop when the force on an atom passes this, eV/Å."
+    )
+    max_displacement: float = Field(
+        0.4, gt=0, description="Stop when an atom moves further in one step, Å (below skin/2)."
+    )
+    max_volume_ratio: float = Field(
+        3.0, gt=1, description="Stop when the volume grows or shrinks by this factor (npt)."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.ensemble != "nve" and self.temperature == 0:
+            raise ValueError(f"{self.ensemble} needs a temperature above 0 K")
+        if self.ensemble == "npt" and self.thermostat != "csvr":
+            raise ValueError(
+                f"npt works with the csvr thermostat alone; found thermostat {self.thermostat}"
+            )
+        if self.ensemble != "npt" and self.pressure != 0:
+            raise ValueError(f"a pressure needs ensemble npt; found {self.ensemble}")
+        if self.max_displacement >= self.skin / 2:
+            raise ValueError(
+                f"max_displacement ({self.max_displacement} Å) must be below half the skin "
+                f"({self.skin} Å)"
+            )
+        return self

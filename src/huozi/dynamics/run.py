@@ -1,0 +1,314 @@
+"""Molecular dynamics as a run: recorded, checkpointed, resumed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huozi.dynamics.blowup import BlowUpError, describe_violation, write_state
+from huozi.dynamics.checkpoint import save_checkpoint
+from huozi.dynamics.config import MDConfig
+from huozi.dynamics.ensembles import make_integrator
+from huozi.dynamics.loop import (
+    BAD,
+    STALE,
+    Bounds,
+    Schedule,
+    advance,
+    filled,
+    single_step,
+    thermo_row,
+    within,
+)
+from huozi.dynamics.progress import Clock, MDProgress
+from huozi.dynamics.start import (
+    check_system,
+    claim_folder,
+    fingerprint,
+    first_state,
+    make_bounds,
+)
+from huozi.dynamics.state import Integrator, State
+from huozi.dynamics.table import Table, build_table
+from huozi.dynamics.thermo import append_thermo, read_thermo, thermo_columns
+from huozi.dynamics.trajectory import Trajectory, read_trajectory, write_segment
+from huozi.neighbors import Evaluate, ForceField
+from huozi.systems import System
+from huozi.workflow import RunFolder
+
+Array = NDArray[Any]
+
+_FRAME_BYTES = 8_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class MDResult:
+    """What a simulation leaves.
+
+    Parameters
+    ----------
+    system : System
+        The last configuration, positions not wrapped.
+    velocities : (n, 3) array
+        Å/fs, at the end.
+    thermo : dict
+        The thermodynamic log: column name to array (see `read_thermo`).
+    out : Path or None
+        The run's folder.
+    steps_done : int
+        Steps done by this call (0 when the run was finished before).
+    ns_per_day : float
+        Speed of this call without compilation; not a number when nothing was done.
+    """
+
+    system: System
+    velocities: Array
+    thermo: dict[str, Array]
+    out: Path | None
+    steps_done: int
+    ns_per_day: float
+    _frames: Trajectory | None = None
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The frames; read from the run's folder at each access."""
+        if self._frames is not None:
+            return self._frames
+        assert self.out is not None
+        return read_trajectory(self.out)
+
+
+def run_md(
+    force_field: ForceField,
+    system: System,
+    config: MDConfig,
+    out: str | Path | None = None,
+    velocities: Array | None = None,
+    progress: Callable[[MDProgress], None] | None = None,
+) -> MDResult:
+    """Run molecular dynamics, or finish a run that was interrupted.
+
+    With `out` the run is a folder: ``config.yaml``, ``events.jsonl``, ``thermo.csv``,
+    ``trajectory/*.h5`` and ``checkpoint.npz``. Killed at any moment, the same call goes on from
+    the last checkpoint and ends bitwise where an uninterrupted run ends. A finished run is not
+    done again; with more `steps` it is continued.
+
+    Parameters
+    ----------
+    force_field : ForceField
+    system : System
+        The starting configuration.
+    config : MDConfig
+    out : path, optional
+        The run's folder; without it everything stays in memory.
+    velocities : (n, 3) array, optional
+        Å/fs; drawn at the configured temperature by default. The velocity of the centre of mass
+        is taken out, except for Langevin dynamics.
+    progress : callable, optional
+        Called about twice a second with an `MDProgress`; `md_progress_bar` makes one.
+
+    Returns
+    -------
+    MDResult
+
+    Raises
+    ------
+    BlowUpError
+        If a bound of the configuration is passed; ``last_good.extxyz`` holds the state before.
+    ValueError
+        If the system does not fit the ensemble or the force field, or if the folder holds a run
+        with another configuration.
+    """
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="huozi-md-") as folder:
+            result = run_md(force_field, system, config, folder, velocities, progress)
+            return replace(result, out=None, _frames=result.trajectory)
+    run = _Run.prepare(force_field, system, config, Path(out), velocities)
+    return run.go(progress)
+
+
+@dataclass
+class _Run:
+    """A run in progress: what stays the same, and where it stands."""
+
+    folder: RunFolder
+    system: System
+    config: MDConfig
+    integrator: Integrator
+    evaluate: Evaluate
+    bounds: Bounds
+    cutoff: float
+    state: State
+    table: Table
+    resumed: bool
+    pending: list[dict[str, Array]]
+
+    @classmethod
+    def prepare(
+        cls,
+        force_field: ForceField,
+        system: System,
+        config: MDConfig,
+        out: Path,
+        velocities: Array | None,
+    ) -> _Run:
+        """Check the input against the folder and stand at its checkpoint or at the start."""
+        check_system(system, config, velocities)
+        integrator = make_integrator(config, len(system))
+        evaluate = force_field.bind(system.species)
+        folder = RunFolder(out)
+        checkpoint = claim_folder(folder, config, fingerprint(evaluate, system, velocities))
+        skin, cutoff = config.skin, force_field.cutoff
+        bounds = make_bounds(config, system)
+        if checkpoint is not None:
+            state, width = checkpoint
+            table = build_table(
+                np.asarray(state.positions), np.asarray(state.cell), system.pbc, cutoff, skin, width
+            )
+        else:
+            table = build_table(system.positions, system.cell, system.pbc, cutoff, skin)
+            state = first_state(system, config, integrator, evaluate, table, velocities)
+        return cls(
+            folder=folder,
+            system=system,
+            config=config,
+            integrator=integrator,
+            evaluate=evaluate,
+            bounds=bounds,
+            cutoff=cutoff,
+            state=state,
+            table=table,
+            resumed=checkpoint is not None,
+            pending=[],
+        )
+
+    def go(self, progress: Callable[[MDProgress], None] | None) -> MDResult:
+        """Run to the end."""
+        config, start = self.config, int(self.state.step)
+        if not self.resumed:
+            self._begin()
+        elif start < config.steps:
+            self.folder.log("resume", step=start)
+        schedule = Schedule(config.thermo_every, config.trajectory_every, *self._capacity())
+        pace, searched, clock = 10, start, Clock(config.timestep)
+        while (step := int(self.state.step)) < config.steps:
+            due = (step // config.checkpoint_every + 1) * config.checkpoint_every
+            stop = min(config.steps, due, schedule.last_step(step), step + pace)
+            self.state, records, status = advance(
+                self.integrator, self.evaluate, self.state, self.table, self.bounds, stop, schedule
+            )
+            rows, frames = filled(records)
+            self._keep(rows, frames)
+            now = int(self.state.step)
+            if int(status) == BAD or (int(status) == STALE and now == searched):
+                self._fail()
+            pace = clock.tick(now - step, self.table.width)
+            if now in (due, config.steps):
+                self._checkpoint()
+            # The table is renewed at each checkpoint so that a resumed run, which must search
+            # anew, adds up forces in the same order as one that was never interrupted.
+            if int(status) == STALE or now == due:
+                self.table, searched = self._search(), now
+            if progress is not None:
+                heat = float(thermo_row(self.state, self.integrator)[4])
+                progress(MDProgress(now, config.steps, heat, clock.speed))
+        done = int(self.state.step) - start
+        if done or not self.resumed:
+            speed = clock.mean_speed if np.isfinite(clock.mean_speed) else None
+            self.folder.log("finished", step=config.steps, ns_per_day=speed)
+        return self._result(done, clock.mean_speed)
+
+    def _begin(self) -> None:
+        """Check and record the state at step 0."""
+        if not within(self.bounds, self.state, self.state, self.integrator.dof):
+            self._fail(self.state)
+        self.folder.log("start", atoms=len(self.system), table_width=self.table.width)
+        frame = {
+            "positions": np.asarray(self.state.positions, np.float32)[None],
+            "velocities": np.asarray(self.state.velocities, np.float32)[None],
+            "cells": np.asarray(self.state.cell)[None],
+            "steps": np.array([0]),
+            "energies": np.asarray(self.state.energy)[None],
+        }
+        self._keep(np.asarray(thermo_row(self.state, self.integrator))[None], frame)
+        if self.config.steps == 0:
+            self._checkpoint()
+
+    def _capacity(self) -> tuple[int, int]:
+        """Thermo rows and frames that the device keeps between two looks of the host."""
+        return 1000, int(np.clip(_FRAME_BYTES // (24 * len(self.system)), 1, 1000))
+
+    def _keep(self, rows: Array, frames: dict[str, Array]) -> None:
+        if len(rows):
+            mass, periodic = float(np.sum(self.state.masses)), bool(self.system.pbc.all())
+            values = thermo_columns(rows, self.config.timestep, mass, periodic)
+            append_thermo(self.folder.path / "thermo.csv", values)
+        if len(frames["steps"]):
+            self.pending.append(frames)
+
+    def _flush(self) -> None:
+        """Write the frames since the last checkpoint as one file."""
+        if not self.pending:
+            return
+        arrays: dict[str, Any] = {
+            name: np.concatenate([part[name] for part in self.pending]) for name in self.pending[0]
+        }
+        if not self.config.save_velocities:
+            arrays["velocities"] = None
+        trajectory = Trajectory(
+            species=self.system.species,
+            masses=np.asarray(self.state.masses),
+            pbc=self.system.pbc,
+            times=arrays["steps"] * self.config.timestep,
+            **arrays,
+        )
+        write_segment(self.folder.path / "trajectory", trajectory)
+        self.pending = []
+
+    def _checkpoint(self) -> None:
+        """Frames first: a checkpoint never knows of frames that are not there."""
+        self._flush()
+        save_checkpoint(self.folder.path / "checkpoint.npz", self.state, self.table.width)
+
+    def _search(self) -> Table:
+        positions, cell = np.asarray(self.state.positions), np.asarray(self.state.cell)
+        return build_table(
+            positions, cell, self.system.pbc, self.cutoff, self.config.skin, self.table.width
+        )
+
+    def _fail(self, refused: State | None = None) -> None:
+        """Keep what is good and say what was not."""
+        if refused is None:
+            refused = single_step(self.integrator, self.evaluate, self.state, self.table)
+        species, pbc = self.system.species, self.system.pbc
+        what = describe_violation(
+            self.bounds, self.state, refused, float(self.integrator.dof), species
+        )
+        step = int(refused.step)
+        frame = step // self.config.trajectory_every
+        last_good = self.folder.path / "last_good.extxyz"
+        write_state(last_good, self.state, species, pbc)
+        self._flush()
+        self.folder.log("blow_up", step=step, frame=frame, what=what)
+        raise BlowUpError(
+            f"the simulation blew up at step {step} ({step * self.config.timestep:g} fs, after "
+            f"frame {frame}): {what}; the last good state is in {last_good}. Try a shorter time "
+            f"step, or relax the structure first; if neither helps the force field is at fault"
+        )
+
+    def _result(self, done: int, speed: float) -> MDResult:
+        cell, positions = np.asarray(self.state.cell), np.asarray(self.state.positions)
+        return MDResult(
+            system=replace(self.system, positions=positions, cell=cell),
+            velocities=np.asarray(self.state.velocities),
+            thermo=read_thermo(self.folder.path),
+            out=self.folder.path,
+            steps_done=done,
+            ns_per_day=speed,
+        )

@@ -1,0 +1,167 @@
+"""How a run begins: its input is checked, its folder claimed, its first state made."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from huozi.arrays import jax, jnp
+from huozi.dynamics.checkpoint import load_checkpoint
+from huozi.dynamics.config import MDConfig
+from huozi.dynamics.loop import Bounds
+from huozi.dynamics.state import (
+    Integrator,
+    State,
+    standard_masses,
+    thermal_velocities,
+    without_drift,
+)
+from huozi.dynamics.table import Table
+from huozi.dynamics.thermo import cut_thermo
+from huozi.dynamics.trajectory import segments
+from huozi.neighbors import Evaluate
+from huozi.systems import System
+from huozi.workflow import RunFolder
+
+Array = NDArray[Any]
+
+
+def check_system(system: System, config: MDConfig, velocities: Array | None) -> None:
+    """Refuse what cannot be simulated.
+
+    Raises
+    ------
+    ValueError
+        If there are no atoms, if npt is asked for without a periodic cell, or if velocities
+        have another shape or are not finite.
+    """
+    if len(system) == 0:
+        raise ValueError("the system has no atoms")
+    if config.ensemble == "npt" and not system.pbc.all():
+        raise ValueError(f"npt needs a cell periodic in all directions; pbc is {system.pbc}")
+    if velocities is None:
+        return
+    if np.shape(velocities) != (len(system), 3):
+        raise ValueError(
+            f"velocities of shape ({len(system)}, 3) are expected; found {np.shape(velocities)}"
+        )
+    if not np.isfinite(velocities).all():
+        atom = int(np.argwhere(~np.isfinite(velocities))[0, 0])
+        raise ValueError(f"the velocity of atom {atom} is not finite: {velocities[atom]}")
+
+
+def fingerprint(evaluate: Evaluate, system: System, velocities: Array | None) -> dict[str, str]:
+    """Digests of what a run starts from besides its configuration."""
+    start = [system.species, system.positions, system.cell, system.pbc]
+    if velocities is not None:
+        start.append(np.asarray(velocities, float))
+    return {"force_field": _digest(jax.tree.leaves(evaluate)), "structure": _digest(start)}
+
+
+def _digest(arrays: list[Any]) -> str:
+    total = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        total.update(f"{array.dtype}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
+
+
+def claim_folder(
+    folder: RunFolder, config: MDConfig, inputs: dict[str, str]
+) -> tuple[State, int] | None:
+    """Write the configuration, or check that the folder holds this very run.
+
+    Returns
+    -------
+    (State, int) or None
+        The last checkpoint and its table width; None when the run starts anew. Records after
+        the checkpoint are removed, they will be made again.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, or this one with more steps done than now wanted.
+    """
+    wanted = {"verb": "md", "config": config.model_dump(), "inputs": inputs}
+    path = folder.path / "config.yaml"
+    if path.exists():
+        _compare(path, wanted)
+    checkpoint = load_checkpoint(folder.path / "checkpoint.npz")
+    step = int(checkpoint[0].step) if checkpoint else -1
+    if step > config.steps:
+        raise ValueError(
+            f"{folder.path} has {step} steps already, more than the {config.steps} wanted"
+        )
+    folder.write_config(wanted)
+    cut_thermo(folder.path / "thermo.csv", step)
+    for segment in segments(folder.path / "trajectory"):
+        if int(segment.stem) > step:
+            segment.unlink()
+    return checkpoint
+
+
+def _compare(path: Path, wanted: dict[str, Any]) -> None:
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or found.get("verb") != "md":
+        raise ValueError(f"{path.parent} holds another kind of run; choose another folder")
+    for part in ("config", "inputs"):
+        for name, value in wanted[part].items():
+            before = found.get(part, {}).get(name)
+            if before != value and name != "steps":
+                what = f"{name.replace('_', ' ')} {before}, now {value}"
+                raise ValueError(
+                    f"{path.parent} holds a run with another {part[:6]}: {what}; "
+                    "choose another folder, or delete this one"
+                )
+
+
+def make_bounds(config: MDConfig, system: System) -> Bounds:
+    """Limits of a run; a cell that does not move needs none."""
+    volume = (0.0, np.inf)
+    if config.ensemble == "npt":
+        volume = (
+            system.volume / config.max_volume_ratio,
+            system.volume * config.max_volume_ratio,
+        )
+    return Bounds(
+        config.max_temperature, config.max_force, config.max_displacement, np.array(volume)
+    )
+
+
+def first_state(
+    system: System,
+    config: MDConfig,
+    integrator: Integrator,
+    evaluate: Evaluate,
+    table: Table,
+    velocities: Array | None,
+) -> State:
+    """Make the state at step 0, with velocities drawn or given."""
+    masses = standard_masses(system.species)
+    drift = config.ensemble == "nvt" and config.thermostat == "langevin"
+    if velocities is None:
+        velocities = thermal_velocities(masses, config.temperature, config.seed, drift)
+    elif not drift:
+        velocities = without_drift(np.asarray(velocities, float), masses)
+    positions, cell = jnp.asarray(system.positions), jnp.asarray(system.cell)
+    evaluation = jax.jit(_call)(evaluate, positions, cell, table.neighbors)
+    return State(
+        step=jnp.asarray(0, jnp.int64),
+        positions=positions,
+        velocities=jnp.asarray(velocities),
+        cell=cell,
+        masses=jnp.asarray(masses),
+        energy=evaluation.energy,
+        forces=evaluation.forces,
+        virial=evaluation.virial,
+        bath=integrator.initial_bath(),
+    )
+
+
+def _call(evaluate: Evaluate, *arguments: Any) -> Any:
+    return evaluate(*arguments)

@@ -1,0 +1,76 @@
+"""A neighbour table with a skin, and the exact test of whether it still holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huozi.arrays import jax, jnp
+from huozi.neighbors import Neighbors, build_neighbors, round_width
+
+Array = NDArray[Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Table:
+    """Neighbours within cutoff + skin, and where the atoms were when they were found.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+    positions : (n, 3)
+        Å, at the time of the search.
+    cell : (3, 3)
+        Å, at the time of the search.
+    cutoff, skin : float
+        Å.
+    """
+
+    neighbors: Neighbors
+    positions: Any
+    cell: Any
+    cutoff: Any
+    skin: Any
+
+    @property
+    def width(self) -> int:
+        """Slots a row."""
+        return int(self.neighbors.index.shape[1])
+
+
+def build_table(
+    positions: Array, cell: Array, pbc: Array, cutoff: float, skin: float, width: int | None = None
+) -> Table:
+    """Search neighbours on the host and put the table on the device.
+
+    The table is at least `width` slots wide. When a row needs more, it becomes wider with some
+    slots to spare: each new width costs a compilation.
+    """
+    neighbors = build_neighbors(positions, cell, pbc, cutoff + skin, width)
+    needed = neighbors.index.shape[1]
+    if width is not None and needed > width:
+        width = round_width(needed + needed // 8)
+        neighbors = build_neighbors(positions, cell, pbc, cutoff + skin, width)
+    table = Table(neighbors, np.array(positions), np.array(cell), float(cutoff), float(skin))
+    return jax.tree.map(jnp.asarray, table)
+
+
+def holds(table: Table, positions: Any, cell: Any, moves_cell: bool) -> Any:
+    """Whether every pair now within the cutoff is in the table.
+
+    With F the deformation of the cell since the search and d the largest displacement relative
+    to it, a pair at distance r now was closer than |F^-1| (r + 2 d) then. Not a number holds
+    nothing.
+    """
+    if moves_cell:
+        back = jnp.linalg.solve(cell, table.cell)
+        stretch = 1 + jnp.linalg.norm(back - jnp.eye(3))
+        reference = table.positions @ jnp.linalg.solve(table.cell, cell)
+    else:
+        stretch, reference = 1.0, table.positions
+    moved = jnp.sqrt(jnp.max(jnp.sum((positions - reference) ** 2, axis=1)))
+    return stretch * (table.cutoff + 2 * moved) <= table.cutoff + table.skin

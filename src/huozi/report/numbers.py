@@ -12,12 +12,13 @@ def value_with_error(value: float, error: float | None = None) -> str:
     ----------
     value : float
     error : float, optional
-        Standard error, shown to two digits; without one (or NaN) the number has four digits.
+        Standard error, shown to two digits; without one (or NaN) the number has four
+        digits, with an error of zero six.
     """
     if error is None or not math.isfinite(error) or not math.isfinite(value):
         return f"{value:.4g}"
     if error <= 0:
-        return f"{value:.6g} ± 0"
+        return f"{value:.6g}"
     digits = 1 - math.floor(math.log10(float(f"{error:.1e}")))
     if -3 <= -digits <= 4 or 0 <= digits <= 6:
         value, error = round(value, digits), round(error, digits)

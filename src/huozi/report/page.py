@@ -14,7 +14,7 @@ from ase import Atoms
 
 from huozi.report.embed import figure_html
 from huozi.report.viewer import viewer_data
-from huozi.workflow.files import write_text
+from huozi.systems.aside import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +154,8 @@ class Page:
 
     def write(self, path: str | Path) -> Path:
         """Write the page, whole or not at all, and return its path."""
-        write_text(path, self.html())
+        with written_aside(path, overwrite=True) as fresh:
+            fresh.write_text(self.html(), encoding="utf-8")
         return Path(path)
 
 

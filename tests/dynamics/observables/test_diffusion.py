@@ -3,7 +3,7 @@ import pytest
 
 from huozi.dynamics.observables import diffusion_coefficient, yeh_hummer_correction
 from huozi.dynamics.observables.diffusion import _brownian_covariance
-from huozi.dynamics.observables.msd import particle_msd
+from huozi.dynamics.observables.msd import squared_displacements
 
 D = 2.3e-4
 
@@ -26,6 +26,16 @@ def test_random_walks_give_their_exact_d_within_honest_errors():
     assert (fits[0].start, fits[0].stop) == (200, 2000)
 
 
+def test_atoms_that_move_together_do_not_count_as_many():
+    rng = np.random.default_rng(5)
+    pulls = []
+    for _ in range(60):
+        walk = np.repeat(random_walk(rng, 400, 8, 10.0), 16, axis=1)
+        fit = diffusion_coefficient(walk, 10.0, start=100)
+        pulls.append((fit.value - D) / fit.error)
+    assert 0.8 < np.std(pulls) < 1.7
+
+
 def test_rattling_in_a_cage_shifts_the_intercept_not_the_slope():
     rng = np.random.default_rng(0)
     walk = random_walk(rng, 600, 200, 10.0)
@@ -39,7 +49,7 @@ def test_covariance_of_the_fit_is_that_of_random_walks():
     lags = np.array([2, 5, 9, 20])
     steps = np.random.default_rng(1).normal(size=(50, 20000, 1))
     walks = np.cumsum(np.concatenate([steps, 0 * steps, 0 * steps], axis=2), axis=0)
-    sampled = np.cov(particle_msd(walks, lags))
+    sampled = np.cov(squared_displacements(walks, lags)[0].T)
     np.testing.assert_allclose(sampled, 2 * _brownian_covariance(lags, 50), rtol=0.08)
 
 

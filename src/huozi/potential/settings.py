@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
     )
     batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
-    weight_decay: float = Field(0.0, ge=0, description="Decay of the weight matrices.")
+    weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
     energy_weight: tuple[float, float] = Field(
         (2e-4, 2e-2), description="Energy prefactor at start and end, per eV^2/atom."
     )

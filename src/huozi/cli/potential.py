@@ -1,0 +1,135 @@
+"""``huozi train`` and ``huozi test``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DATA_HELP = "Files or folders: extxyz, deepmd/npy, ASE databases, ..."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command()(train)
+    app.command()(test)
+
+
+def train(
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
+    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")] = Path("run"),
+    valid: Annotated[
+        list[str] | None,
+        typer.Option(help="Validation data; without it 5 % of the frames are held out."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 5min]")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Train this many steps instead of filling a budget.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML or JSON file of settings (`huozi settings`).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a deep potential on your data.
+
+    The best model is left as OUT/model.safetensors, the settings as config.yaml, the course of
+    the training as events.jsonl. An interrupted run continues where it was when the same command
+    is given again.
+
+    Example: huozi train water.extxyz --budget 5min --out water
+    """
+    from huozi.cli.progress import training_display
+    from huozi.potential import TrainConfig
+    from huozi.potential import train as run
+    from huozi.systems import read
+
+    given = {"budget": budget, "steps": steps, "seed": seed}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if config is not None:
+        settings = TrainConfig.from_file(config, **overrides)
+    else:
+        settings = TrainConfig.checked(overrides, "options")
+    dataset = read(data)
+    held_out = read(valid) if valid else None
+    with training_display() as report:
+        result = run(dataset, out, settings, held_out, report)
+    summary = {
+        "model": str(result.path / "model.safetensors"),
+        "steps": result.steps,
+        "seconds": round(result.seconds, 1),
+        "validation": result.metrics.to_dict(),
+    }
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    _print_metrics(summary["validation"], "validation frames")
+    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s; model: {summary['model']}")
+
+
+def test(
+    model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for parity plots (PNG) of energies and forces.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare a model with labelled frames: errors, worst frames, parity plots.
+
+    Example: huozi test water held_out.extxyz --plots parity
+    """
+    from huozi.potential import evaluate, load_model
+    from huozi.systems import read
+
+    metrics = evaluate(load_model(model), read(data))
+    if plots is not None:
+        _write_parity(metrics, plots)
+    if as_json:
+        typer.echo(json.dumps(metrics.to_dict()))
+    else:
+        _print_metrics(metrics.to_dict(), "frames")
+
+
+def _print_metrics(values: dict[str, Any], frames: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{values['frames']} {frames}, {values['atoms']} atoms", title_style="bold")
+    table.add_column("error")
+    table.add_column("RMSE", justify="right")
+    table.add_column("MAE", justify="right")
+    for name, unit, key in (
+        ("energy", "meV/atom", "energy_{}_mev_per_atom"),
+        ("forces", "meV/Å", "force_{}_mev_per_A"),
+        ("virial", "meV/atom", "virial_{}_mev_per_atom"),
+    ):
+        rmse, mae = (values.get(key.format(kind)) for kind in ("rmse", "mae"))
+        if rmse is not None:
+            table.add_row(f"{name}, {unit}", f"{rmse:.3f}", "" if mae is None else f"{mae:.3f}")
+    for symbol, rmse in values["force_rmse_by_element_mev_per_A"].items():
+        table.add_row(f"  forces on {symbol}, meV/Å", f"{rmse:.3f}", "")
+    console = Console()
+    console.print(table)
+    worst = values["worst_frames"][0]
+    if "force_rmse_mev_per_A" in worst:
+        console.print(
+            f"worst frame: {worst['frame']}, forces {worst['force_rmse_mev_per_A']:.1f} meV/Å"
+        )
+
+
+def _write_parity(metrics: Any, folder: Path) -> None:
+    from huozi.report.embed import figure_png
+    from huozi.report.plots import parity_energies, parity_forces
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parity = metrics.parity
+    if parity.energy.size:
+        (folder / "energy.png").write_bytes(figure_png(parity_energies(*parity.energy)))
+    if parity.forces.size:
+        (folder / "forces.png").write_bytes(figure_png(parity_forces(*parity.forces)))

@@ -15,6 +15,7 @@ from huozi.report import value_with_error
         (1.2345678, 0.0, "1.23457"),
         (0.123456, None, "0.1235"),
         (0.5, float("nan"), "0.5"),
+        (0.0, 3e-12, "0.0e+00 ± 3.0e-12"),
     ],
 )
 def test_digits_follow_the_error(value, error, text):

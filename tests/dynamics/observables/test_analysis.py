@@ -8,7 +8,8 @@ from ase.io import write
 
 from huozi.arrays import jax, jnp
 from huozi.dynamics import MDConfig, run_md
-from huozi.dynamics.observables import analyse, read_run, write_analysis
+from huozi.dynamics.observables import analyse, read_run, write_analysis, yeh_hummer_correction
+from huozi.dynamics.observables.analysis_page import summary_rows
 from huozi.neighbors import Evaluation, displacements, forces_from_pairs, virial_from_pairs
 from huozi.systems import System
 
@@ -158,3 +159,29 @@ def test_the_box_correction_needs_a_cubic_box(tmp_path):
     write(tmp_path / "run.extxyz", frames)
     with pytest.raises(ValueError, match="needs a cubic box"):
         analyse(tmp_path / "run.extxyz", time_step=1000.0, viscosity=1.0)
+
+
+def test_a_known_viscosity_corrects_diffusion_for_the_box(run):
+    result = analyse(run, skip=0.5, viscosity=0.2)
+    entry = result.numbers["diffusion_1e-5_cm2_s"]["Ar"]
+    heat = result.numbers["temperature_K"]["value"]
+    correction = yeh_hummer_correction(heat, 0.2, 10.8) * 1e4
+    assert entry["finite_size_correction"] == pytest.approx(correction)
+    labels = [label for label, _ in summary_rows(result)]
+    assert "Diffusion coefficient of Ar, infinite box (10⁻⁵ cm²/s)" in labels
+
+
+def test_vibrations_need_frames_close_together_and_enough_of_them(tmp_path):
+    rng = np.random.default_rng(2)
+    frames = water_frames(rng, 40)
+    for atoms in frames:
+        atoms.set_velocities(rng.normal(size=(24, 3)))
+    write(tmp_path / "run.extxyz", frames)
+    wide = analyse(tmp_path / "run.extxyz", pairs=[("O", "H")])
+    assert any("fold everything above 1668 cm^-1" in note for note in wide.notes)
+    short = analyse(tmp_path / "run.extxyz", pairs=[("O", "H")], time_step=1.0)
+    assert any("40 frames of 1 fs are too few" in note for note in short.notes)
+    longer = frames * 8
+    write(tmp_path / "longer.extxyz", longer)
+    result = analyse(tmp_path / "longer.extxyz", pairs=[("O", "H")], time_step=4.0)
+    assert list(result.spectrum) == ["all", "H", "O"]

@@ -3,7 +3,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from huozi.dynamics.observables import coordination_number, radial_distribution
+from huozi.dynamics.observables import (
+    coordination_number,
+    first_minimum,
+    radial_distribution,
+)
 from huozi.dynamics.observables.rdf import _distances, element_numbers
 
 
@@ -89,3 +93,14 @@ def test_hostile_frames_are_refused_with_their_place():
     bad.positions[2, 1] = np.nan
     with pytest.raises(ValueError, match="frame 1: the position of atom 2 is not finite"):
         radial_distribution([good, bad], ("O", "H"))
+
+
+def test_the_first_shell_ends_at_the_first_minimum():
+    r = np.linspace(0.015, 8, 267)
+    wave = np.where(r < 2.5, 0, 1 + np.exp(-r / 4) * 3 * np.cos(2 * np.pi * (r - 2.8) / 2.8))
+    noisy = wave + np.random.default_rng(0).normal(0, 0.02, len(r))
+    assert first_minimum(r, noisy) == pytest.approx(4.2, abs=0.15)
+    bond = np.exp(-(((r - 1) / 0.05) ** 2)) * 30 + np.where(r > 1.8, 1, 0)
+    assert 1.2 < first_minimum(r, bond) < 1.7
+    assert first_minimum(r, np.ones_like(r)) is None
+    assert first_minimum(r, np.exp(-(((r - 7.5) / 0.5) ** 2))) is None

@@ -287,16 +287,16 @@ def _vibrations(result: Analysis, step: float, masses: Array, symbols: Array) ->
             f"{CM_PER_FS / 2 / step:.0f} cm^-1; save one every {limit:g} fs or less."
         )
         return
-    try:
-        whole = vibrational_density_of_states(velocities, step, masses)
-    except ValueError as error:
-        result.notes.append(f"No vibrations: {error}.")
+    resolution = max(20.0 if "H" in symbols else 5.0, 2 * CM_PER_FS / step / len(velocities))
+    if resolution > 100:
+        result.notes.append(f"No vibrations: {len(velocities)} frames of {step:g} fs are too few.")
         return
-    result.spectrum["all"] = whole
     elements = sorted(set(symbols))
-    for element in elements if len(elements) > 1 else ():
-        chosen = symbols == element
-        result.spectrum[element] = vibrational_density_of_states(velocities, step, masses, chosen)
+    for element in ["all", *elements] if len(elements) > 1 else ["all"]:
+        chosen = None if element == "all" else symbols == element
+        result.spectrum[element] = vibrational_density_of_states(
+            velocities, step, masses, chosen, resolution
+        )
 
 
 def _correction(result: Analysis, viscosity: float) -> float:

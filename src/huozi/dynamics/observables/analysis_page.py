@@ -24,8 +24,8 @@ _ROWS = {
     "pressure_GPa": "Pressure (GPa)",
     "density_g_cm3": "Density (g/cm³)",
     "energy_drift_meV_per_atom_per_ps": "Energy drift (meV/atom/ps)",
-    "heat_capacity_v_kB_per_atom": "Heat capacity at constant volume (k_B per atom)",
-    "heat_capacity_p_kB_per_atom": "Heat capacity at constant pressure (k_B per atom)",
+    "heat_capacity_v_kB_per_atom": "Heat capacity at constant volume (kB per atom)",
+    "heat_capacity_p_kB_per_atom": "Heat capacity at constant pressure (kB per atom)",
 }
 
 
@@ -91,7 +91,7 @@ def analysis_page(analysis: Analysis, commands: list[str]) -> report.Page:
     step = analysis.run.time_step
     page.add_section("Trajectory")
     page.add_viewer(
-        shown, f"Every {stride}. frame." if stride > 1 else "", step and step * stride / 1e3
+        shown, f"One frame in {stride}." if stride > 1 else "", step and step * stride / 1e3
     )
     page.add_section("Figures", "Bands: two standard errors either side.")
     for figure, caption in figures(analysis).values():

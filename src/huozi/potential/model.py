@@ -106,8 +106,8 @@ class Model:
             "e0_eV": self.e0,
             "units": {"energy": "eV", "length": "Å"},
             "metadata": self.metadata,
-            "sha256": _tensor_digest(tensors),
         }
+        header["sha256"] = _digest(header, tensors)
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"huozi": json.dumps(header)})
 
@@ -149,7 +149,7 @@ def load_model(path: str | Path) -> Model:
         raise ValueError(
             f"{path}: format {header.get('format')!r}; this version of Huozi reads {FORMAT!r}"
         )
-    if _tensor_digest(tensors) != header["sha256"]:
+    if header.pop("sha256", None) != _digest(header, tensors):
         raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
     return Model(
         config=MomentConfig(**header["architecture"]),
@@ -172,8 +172,9 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _tensor_digest(tensors: dict[str, np.ndarray]) -> str:
-    total = hashlib.sha256()
+def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
+    """SHA-256 of the header (as JSON) and of all tensors."""
+    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         total.update(f"{name} {array.dtype} {array.shape}\n".encode())

@@ -1,0 +1,118 @@
+"""Training: it learns, resumes bitwise, keeps its numbers straight, and refuses bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from huozi.potential import TrainConfig, evaluate, load_model, train
+from huozi.systems import Dataset, Labels
+from huozi.workflow import RunFolder
+from tests.potential.conftest import SMALL, morse_frames
+
+QUICK = TrainConfig(architecture=SMALL, steps=60, batch_atoms=16, checkpoint_every=0.0)
+
+RESUMABLE = """
+import sys
+from tests.potential.conftest import morse_frames
+from tests.potential.test_train import QUICK
+from huozi.potential import train
+train(morse_frames(12), sys.argv[1], QUICK)
+"""
+
+
+def test_learns_and_reports_what_evaluate_finds(tmp_path: Path) -> None:
+    config = QUICK.model_copy(update={"steps": 400, "checkpoint_every": 60.0})
+    events: list[dict[str, object]] = []
+    valid = morse_frames(6, seed=9)
+    result = train(morse_frames(40), tmp_path, config, valid, events.append)
+    forces = np.concatenate([f.labels.forces for f in valid])
+    assert result.metrics.force_rmse_mev_per_A < 0.25 * 1e3 * np.sqrt(np.mean(forces**2))
+    again = evaluate(load_model(tmp_path), valid)
+    assert again.to_dict() == result.metrics.to_dict()
+    logged = [e for e in RunFolder(tmp_path).events("validation") if e["best"]][-1]
+    for name in ("force_rmse_mev_per_A", "energy_rmse_mev_per_atom", "virial_rmse_mev_per_atom"):
+        assert logged[name] == getattr(again, name)
+
+
+def test_killed_run_resumes_bitwise(tmp_path: Path) -> None:
+    train(morse_frames(12), tmp_path / "whole", QUICK)
+    script = [sys.executable, "-c", RESUMABLE, str(tmp_path / "killed")]
+    process = subprocess.Popen(script)
+    checkpoint = tmp_path / "killed" / "checkpoint.safetensors"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = train(morse_frames(12), tmp_path / "killed", QUICK)
+    assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+    assert resumed.steps == QUICK.steps
+
+
+def test_finished_run_is_not_done_again(tmp_path: Path) -> None:
+    first = train(morse_frames(12), tmp_path, QUICK)
+    stamp = os.stat(tmp_path / "model.safetensors").st_mtime_ns
+    second = train(morse_frames(12), tmp_path, QUICK)
+    assert os.stat(tmp_path / "model.safetensors").st_mtime_ns == stamp
+    assert second.metrics.to_dict() == first.metrics.to_dict()
+
+
+def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
+    train(morse_frames(12), tmp_path, QUICK)
+    with pytest.raises(ValueError, match="other data or settings"):
+        train(morse_frames(13), tmp_path, QUICK)
+
+
+@pytest.mark.parametrize("missing", ["energy", "forces", "virial"])
+def test_any_subset_of_labels(tmp_path: Path, missing: str) -> None:
+    """Frames that lack a label, beside frames that have it."""
+    data = morse_frames(12)
+    frames = [
+        replace(f, labels=replace(f.labels, **{missing: None})) if i % 3 else f
+        for i, f in enumerate(data)
+    ]
+    config = QUICK.model_copy(update={"steps": 4})
+    result = train(Dataset(tuple(frames)), tmp_path, config)
+    assert result.steps == 4
+
+
+def test_budget_is_kept_and_fills_the_schedule(tmp_path: Path) -> None:
+    """The schedule ends (learning rate zero) whatever number of steps the budget allowed."""
+    config = QUICK.model_copy(update={"steps": None, "budget": 6.0, "checkpoint_every": 60.0})
+    result = train(morse_frames(12), tmp_path, config)
+    last = list(RunFolder(tmp_path).events("validation"))[-1]
+    assert last["done"] == 1.0
+    assert last["learning_rate"] < 1e-3 * config.learning_rate
+    assert result.steps > 1
+
+
+def test_unlabelled_data_are_refused(tmp_path: Path) -> None:
+    data = Dataset(tuple(replace(f, labels=Labels()) for f in morse_frames(3)))
+    with pytest.raises(ValueError, match="energy or forces"):
+        train(data, tmp_path / "run", QUICK)
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_data_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no frames"):
+        train(Dataset(()), tmp_path / "run", QUICK)
+
+
+def test_settings_name_every_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps({"budget": "soon", "architecture": {"cutof": 5}}))
+    with pytest.raises(ValueError, match="architecture.cutof") as caught:
+        TrainConfig.from_file(path)
+    assert "budget" in str(caught.value)
+    assert str(path) in str(caught.value)

@@ -269,7 +269,7 @@ def _progress(title: str) -> Iterator[Any]:
 def _print_info(summary: DatasetInfo) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, text in _info_rows(summary):
         table.add_row(name, escape(text))
     Console().print(table)

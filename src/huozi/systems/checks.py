@@ -61,16 +61,16 @@ def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
     lengths = [*check_lengths(sound), *check_box_unit(sound)]
     findings += [*lengths, *check_duplicates(sound), *check_presence(sound)]
     findings += [*check_energy_outliers(sound), *check_force_outliers(sound)]
-    crowded = any(f.code == "density" and f.severity == "error" for f in findings)
-    if not lengths and not crowded:  # wrong lengths put forces out of proportion, too
-        findings += _check_units(sound)
+    if not lengths:  # wrong lengths put forces and energies out of proportion, too
+        odd = {f.frame for f in findings if f.code in ("density", "close-atoms")}
+        findings += _check_units([(i, f) for i, f in sound if i not in odd])
     return sorted(findings, key=lambda f: (f.severity, -1 if f.frame is None else f.frame))
 
 
 def _check_units(sound: Indexed) -> Iterator[Finding]:
     """Compare labels along trajectories where frames are near, else through a pair potential."""
     ratios = trajectory_ratios([f for _, f in sound])
-    usable = [(i, f) for i, f in sound if f.labels.forces is not None and not is_crowded(f.system)]
+    usable = [(i, f) for i, f in sound if f.labels.forces is not None]
     model = fit_pair_model([f for _, f in usable])
     if model is not None:
         yield from check_force_match(usable, model)

@@ -196,23 +196,23 @@ def _read_set(
 
 
 def _frame_count(coord: Array, natoms: int, where: str) -> int:
-    if natoms == 0 or coord.size % (3 * natoms) or coord.ndim < 1:
+    frames = len(coord) if coord.ndim > 1 else coord.size // max(3 * natoms, 1)
+    if natoms == 0 or coord.size != frames * 3 * natoms:
         raise ValueError(
-            f"{where} has shape {coord.shape}, which is no whole number of frames of "
-            f"{natoms} atoms (type.raw) times 3 coordinates"
+            f"{where} has shape {coord.shape}; expected (frames, {3 * natoms}) for the {natoms} "
+            "atoms of type.raw"
         )
-    return coord.size // (3 * natoms)
+    return frames
 
 
 def _shaped(array: Array, count: int, width: int, where: str) -> Array:
     """Return the array as (frames, width) float64, or raise if it holds something else."""
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{where} should hold numbers, found {array.dtype}")
-    frames = array.size if width == 1 else (len(array) if array.ndim > 1 else array.size // width)
-    if array.size != count * width:
+    if array.size != count * width or (array.ndim > 1 and len(array) != count):
         raise ValueError(
             f"{where} has shape {array.shape}; expected ({count}, {width}) for the {count} frames "
-            f"of coord{'' if frames == count else f' (it has {frames} frames)'}"
+            "of coord"
         )
     return array.reshape(count, width).astype(np.float64)
 

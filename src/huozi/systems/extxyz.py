@@ -169,7 +169,10 @@ def _column(words: list[str], kind: str, name: str, source: str, line_number: in
             f"{source}: column {name!r} has the unknown type {kind!r} (not R, I, S, L)"
         )
     try:
-        return np.array(list(map(convert, words)), {"R": np.float64, "I": np.int64}.get(kind))
+        return np.array(
+            list(map(convert, words)),
+            {"R": np.float64, "I": np.int64, "S": np.str_, "L": np.bool_}[kind],
+        )
     except (ValueError, KeyError):
         for atom, word in enumerate(words):
             try:

@@ -80,14 +80,14 @@ def faults(frame: Frame, index: int) -> Iterator[Finding]:
             "give every atom a chemical element",
             int(bad[0]),
         )
-    per_atom = {"position": (system.positions, "Å"), "force": (labels.forces, "eV/Å")}
+    per_atom = {"position of": (system.positions, "Å"), "force on": (labels.forces, "eV/Å")}
     for name, (values, unit) in per_atom.items():
         if values is None:
             continue
         if np.shape(values) != (n, 3):
             yield fault(
                 "wrong-shape",
-                f"the {name}s have shape {np.shape(values)} for {n} atoms, expected ({n}, 3)",
+                f"the {name.split()[0]}s have shape {np.shape(values)}, expected ({n}, 3)",
                 "restore the file or remove the frame",
             )
             continue
@@ -96,7 +96,7 @@ def faults(frame: Frame, index: int) -> Iterator[Finding]:
             symbol = chemical_symbols[system.species[atom]] if not bad.size else "?"
             yield fault(
                 "not-finite",
-                f"the {name} of atom {atom} ({symbol}) is {_show(values[atom])} {unit}",
+                f"the {name} atom {atom} ({symbol}) is {_show(values[atom])} {unit}",
                 "remove the frame or compute it again",
                 atom,
             )

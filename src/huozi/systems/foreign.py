@@ -28,7 +28,7 @@ def read_ase_database(path: Path, keys: dict[str, str] | None = None) -> Dataset
             for index, row in enumerate(database.select()):
                 atoms = row.toatoms()
                 info = {**row.key_value_pairs, **row.data}
-                frames.append(label_frame(_from_atoms(atoms, f"{path}#{index}", info), use))
+                frames.append(label_frame(_from_atoms(atoms, f"{path}#{index}", info, use), use))
     except (ValueError, FileNotFoundError):
         raise
     except Exception as error:
@@ -70,12 +70,12 @@ def read_ase(
     except Exception as error:  # readers raise whatever their parsing trips over
         raise ValueError(
             f"{path} cannot be read by ASE{f' as {name}' if name else ''}: "
-            f"{error or type(error).__name__}; name the format (--format), e.g. vasp/outcar or "
+            f"{type(error).__name__}: {error}; name the format (--format), e.g. vasp/outcar or "
             "one of dpdata's, such as cp2k/output"
         ) from error
     use = KeyUse(keys or {})
     frames = [
-        label_frame(_from_atoms(atoms, f"{path}#{k}", dict(atoms.info)), use)
+        label_frame(_from_atoms(atoms, f"{path}#{k}", dict(atoms.info), use), use)
         for k, atoms in enumerate(images if isinstance(images, list) else [images])
     ]
     return Dataset(tuple(frames), use.notes(str(path), frames))
@@ -104,19 +104,24 @@ def _lammps_elements(path: Path, type_map: Sequence[str] | None) -> list[str] | 
     )
 
 
-def _from_atoms(atoms: Atoms, source: str, info: dict[str, Any]) -> Frame:
+def _from_atoms(atoms: Atoms, source: str, info: dict[str, Any], use: KeyUse) -> Frame:
     """Return a frame with all of the calculator's results among ``info`` and ``arrays``.
 
-    The results are taken as they are: ``get_forces`` would zero the forces on constrained atoms.
+    The results are taken as they are: ``get_forces`` would zero the forces on constrained
+    atoms. Where a calculator has both energies, ASE defines the free energy as the one whose
+    derivative the forces are, so that one is kept unless the user chose.
     """
     results = dict(getattr(atoms.calc, "results", None) or {})
+    both = results.get("free_energy") is not None and results.get("energy") is not None
+    if both and "energy" not in use.chosen:
+        if abs(results["energy"] - results["free_energy"]) > 1e-6:
+            use.remarks["'free_energy' was taken, to which the forces belong, not 'energy'"] += 1
+        del results["energy"]
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     for key, value in results.items():
-        if value is None:
-            continue
-        if key in _PER_ATOM:
+        if key in _PER_ATOM and value is not None:
             arrays[key] = np.asarray(value)
-        else:
+        elif value is not None:
             info[key] = value
     return Frame(System.from_atoms(atoms), source=source, info=info, arrays=arrays)
 
@@ -157,12 +162,11 @@ def read_dpdata(path: Path, format: str, type_map: Sequence[str] | None = None) 
             system = dpdata.System(str(path), fmt=format, **options)
     except Exception as error:  # readers raise whatever their parsing trips over
         raise ValueError(
-            f"{path} cannot be read by dpdata as {format}: {error or type(error).__name__}"
+            f"{path} cannot be read by dpdata as {format}: {type(error).__name__}: {error}"
         ) from error
-    return Dataset(
-        tuple(_dpdata_frames(system.data, str(path))),
-        (f"{path}: read by dpdata as {format} (energy, forces, virial as dpdata defines them)",),
-    )
+    labels = [n for n in ("energies", "forces", "virials") if np.size(system.data.get(n, []))]
+    note = f"{path}: read by dpdata as {format}, which found {', '.join(labels) or 'no labels'}"
+    return Dataset(tuple(_dpdata_frames(system.data, str(path))), (note,))
 
 
 def _dpdata_frames(data: dict[str, Any], file: str) -> list[Frame]:

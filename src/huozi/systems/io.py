@@ -29,6 +29,7 @@ _SUFFIXES = {
     ".db": "ase/db",
 }
 _DEEPMD = ("deepmd/npy", "deepmd/npy/mixed", "deepmd/raw")
+_HDF5 = ("deepmd/hdf5", "deepmd/hdf5/mixed")
 
 
 def read(
@@ -99,12 +100,14 @@ def _read_path(
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     kind = format or _kind(path)
-    if group and kind != "deepmd/hdf5":
+    if group and kind not in _HDF5:
         raise ValueError(f"{text}: only deepmd/hdf5 files have groups, this is read as {kind}")
+    if path.is_dir() and kind in (*_HDF5, "extxyz", "ase/db"):
+        raise ValueError(f"{path} is a folder, but {kind} data are files: name the files")
     for place in _places(path, kind):
         data = _read_one(place, kind if place == path else _kind(place), group, type_map, keys)
         if not data.frames:
-            raise ValueError(f"{place} holds no frames")
+            raise ValueError(f"{place} holds no frames{f' of {kind}' if kind else ''}")
         yield data
 
 
@@ -118,7 +121,7 @@ def _read_one(
         if not is_system(path):
             raise ValueError(f"{path} is no deepmd system (type.raw and set.* or coord.raw)")
         return read_system(Store(str(path), path), type_map)
-    if kind == "deepmd/hdf5":
+    if kind in _HDF5:
         return read_hdf5(path, group, type_map)
     if kind == "ase/db":
         return read_ase_database(path, keys)

@@ -142,20 +142,17 @@ def _key_of(quantity: str, values: Mapping[str, Any], source: str, use: KeyUse) 
     if len(candidates) < 2:
         return candidates[0] if candidates else None
     if {k.lower() for k in candidates} == {"energy", "free_energy"}:
-        plain = min(candidates, key=len)
-        free = max(candidates, key=len)
-        if np.isclose(float(values[plain]), float(values[free]), rtol=0, atol=1e-6):
-            use.remarks[f"{plain!r} and {free!r} are equal; {plain!r} was taken"] += 1
-            return plain
+        short, long = sorted(candidates, key=len)
+        if np.isclose(float(values[short]), float(values[long]), rtol=0, atol=1e-6):
+            use.remarks[f"{short!r} and {long!r} are equal; {short!r} was taken"] += 1
+            return short
     shown = " and ".join(f"{k!r}{_shown(values[k])}" for k in candidates)
-    hint = (
-        "; forces are the derivative of the free energy"
-        if any("free" in k.lower() for k in candidates)
-        else ""
-    )
+    free = [k for k in candidates if "free" in k.lower()]
+    hint = "; forces are the derivative of the free energy" if free else ""
+    example = (free or candidates[-1:])[0]
     raise ValueError(
         f"{source}: two keys for the {quantity}: {shown}{hint}; choose one with "
-        f"keys={{{quantity!r}: {candidates[-1]!r}}} (--key {quantity}={candidates[-1]})"
+        f"keys={{{quantity!r}: {example!r}}} (--key {quantity}={example})"
     )
 
 

@@ -88,9 +88,9 @@ def check_force_outliers(frames: Indexed) -> Iterator[Finding]:
     largest = np.array([n.max() for n in norms])
     apart: set[int] = set()
     if len(usable) >= 10 and np.median(largest) > 0:
-        logs = np.log(np.maximum(largest, 1e-6) / np.median(largest))
-        scale = 1.4826 * float(np.median(np.abs(logs)))
-        apart = {int(k) for k in _beyond_gap(logs, max(1.0, 3 * scale))}
+        apart = set(
+            _beyond_gap(np.log(np.maximum(largest, 1e-6) / np.median(largest)), 1.0).tolist()
+        )
     for k, (index, frame) in enumerate(usable):
         if largest[k] > LARGE_FORCE or k in apart:
             atom = int(norms[k].argmax())

@@ -14,7 +14,7 @@ from huozi.units import BOHR, GPA, HARTREE
 
 Indexed = Sequence[tuple[int, Frame]]
 KCAL, KJ, RYDBERG = 23.060548, 96.485332, HARTREE / 2  # 1 eV in kcal/mol and kJ/mol; eV
-# value in the unit over value in eV, eV/Å; the virial counts as minus volume times stress
+# value in the unit over value in eV, eV/Å; a virial in GPa means: from a stress in GPa
 UNITS = {
     "energy": {
         "hartree": 1 / HARTREE,
@@ -32,10 +32,10 @@ UNITS = {
         "eV/bohr": BOHR,
     },
     "virial": {
-        "GPa (as stress)": GPA,
-        "kbar (as stress)": 10 * GPA,
+        "GPa": GPA,
+        "kbar": 10 * GPA,
         "hartree": 1 / HARTREE,
-        "hartree/bohr^3 (as stress)": BOHR**3 / HARTREE,
+        "hartree/bohr^3": BOHR**3 / HARTREE,
     },
 }
 _CODES = {"energy": "energy-units", "forces": "force-units", "virial": "virial-units"}
@@ -76,15 +76,13 @@ def _advice(label: str, ratio: Ratio) -> str:
     """Say which unit, sign or both would explain the ratio if this label is wrong."""
     size = abs(ratio.value) if label == ratio.label else 1 / abs(ratio.value)
     sign = "the wrong sign" if ratio.value < 0 else ""
-    near = {unit: abs(np.log(size / factor)) for unit, factor in UNITS[label].items()}
-    best = min(near, key=lambda unit: near[unit])
-    closeness = 1.25 if ratio.tolerance < 1.5 else 3.0
-    if 1 / ratio.tolerance < size < ratio.tolerance:
+    distance = {unit: abs(np.log(size / factor)) for unit, factor in UNITS[label].items()}
+    closeness = np.log(1 / ratio.low)
+    units = [u for u in sorted(distance, key=lambda u: distance[u]) if distance[u] < closeness]
+    if ratio.low < abs(ratio.value) < ratio.high:
         unit = ""
-    elif near[best] < np.log(closeness):
-        unit = f"the unit {best}"
     else:
-        unit = "an unknown unit"
+        unit = f"the unit {' or '.join(units)}" if units else "an unknown unit"
     return f"the {_plural(label)} look as if they had " + " and ".join(p for p in (sign, unit) if p)
 
 

@@ -128,7 +128,7 @@ def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _moments_block(vectors: Any, species: Any, config: MomentConfig, elements: int) -> Any:
-    return moments(vectors, species, elements, config.cutoff, config.radial, config.degree)
+    return moments(vectors, species, config, elements)
 
 
 def compute_moments(vectors: Array, species: Array, config: MomentConfig, elements: int) -> Array:

@@ -8,7 +8,7 @@ from huozi.arrays import jax, jnp
 from huozi.neighbors import Neighbors, forces_from_pairs
 from huozi.potential.batch import Batch
 from huozi.potential.moment import MomentConfig, Params, atomic_energies
-from huozi.potential.moments import moments, pair_gradient
+from huozi.potential.moments import trainable_pull
 
 
 class Prediction(NamedTuple):
@@ -39,12 +39,7 @@ def predict(
 
     gradient, energies = jax.grad(total, has_aux=True)(batch.moments)
 
-    def moment_function(vectors: Any) -> Any:
-        return moments(
-            vectors, batch.species, len(segments), config.cutoff, config.radial, config.degree
-        )
-
-    pairs = pair_gradient(moment_function, batch.vectors, gradient)
+    pairs = trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
     table = Neighbors(batch.index, None, batch.reverse, batch.species >= 0)
     row_virial = -jnp.einsum("nmi,nmj->nij", batch.vectors, pairs)
 

@@ -26,7 +26,7 @@ from huozi.neighbors import (
 )
 from huozi.potential.batch import element_rows
 from huozi.potential.moment import MomentConfig, Params, element_energies
-from huozi.potential.moments import moments
+from huozi.potential.moments import moments, pull
 from huozi.systems import System
 from huozi.workflow import atomic_path
 
@@ -248,13 +248,12 @@ def _blocked(
         def block(vectors_species: tuple[Any, Any], element: int = element) -> tuple[Any, Any]:
             v, s = vectors_species
 
-            def energy(v: Any) -> tuple[Any, Any]:
-                p = moments(v, s, elements, config.cutoff, config.radial, config.degree)
-                e = element_energies(params, config, element, p)
+            def energy(rows: Any) -> tuple[Any, Any]:
+                e = element_energies(params, config, element, rows)
                 return e.sum(), e
 
-            gradient, e = jax.grad(energy, has_aux=True)(v)
-            return e, gradient
+            by_moments, e = jax.grad(energy, has_aux=True)(moments(v, s, config, elements))
+            return e, pull(v, s, config, elements, by_moments)
 
         size = min(BLOCK, -(-count // 8) * 8)
         blocks = -(-count // size)

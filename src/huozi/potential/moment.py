@@ -66,7 +66,7 @@ def whitening_matrices(samples: list[Any], degree: int) -> np.ndarray:
                 x = x - x.mean(0)
             covariance = np.einsum("abm,acm->bc", x, x) / (x.shape[0] * x.shape[2])
             values, vectors = np.linalg.eigh(covariance)
-            floor = 1e-6 * max(float(values[-1]), 1e-6)
+            floor = 1e-4 * max(float(values[-1]), 1e-6)
             matrices.append(vectors / np.sqrt(np.maximum(values, 0) + floor))
     size = matrices[0].shape[0]
     return np.array(matrices).reshape(len(samples), degree + 1, size, size)

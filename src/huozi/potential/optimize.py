@@ -62,7 +62,7 @@ def schedule_at(config: TrainConfig, done: float, pace: float, step: int) -> Sch
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Muon with weight decay for matrices, Adam for biases and the readout.
+    """Muon with weight decay for the network's matrices, Adam for all else.
 
     Muon reaches here in a quarter of the steps what Adam reaches, and decoupled weight decay
     closes half of the gap between training and held-out errors that this opens. The learning
@@ -70,7 +70,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """
 
     def kinds(params: Params) -> Any:
-        return jax.tree.map(lambda x: "matrix" if x.ndim > 2 else "vector", params)
+        return jax.tree.map(lambda x: "matrix" if x.ndim == 3 else "vector", params)
 
     matrix = optax.chain(
         scale_by_muon(), optax.add_decayed_weights(config.weight_decay), optax.scale(-1.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -39,9 +40,11 @@ class RunFolder:
     def log(self, event: str, **values: Any) -> None:
         """Append one event with the time of day."""
         self.path.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **values})
-        with self.events_path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **values}) + "\n"
+        with self.events_path.open("ab+") as stream:
+            if stream.tell() and not _ends_a_line(stream):
+                stream.write(b"\n")
+            stream.write(line.encode())
 
     def events(self, event: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield logged events, all or of one kind; a line cut off by a kill is passed over."""
@@ -49,8 +52,14 @@ class RunFolder:
             return
         with self.events_path.open(encoding="utf-8") as stream:
             for line in stream:
-                if not line.endswith("\n"):
-                    return
-                record = json.loads(line)
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
                 if event is None or record["event"] == event:
                     yield record
+
+
+def _ends_a_line(stream: BinaryIO) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"

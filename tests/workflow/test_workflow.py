@@ -1,0 +1,56 @@
+"""Files are whole or absent; event logs survive a kill in the middle of a line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from huozi.workflow import RunFolder, atomic_path, digest, write_json, write_text
+
+
+def test_failure_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
+    target = tmp_path / "result.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", {"Å": 1})
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_digest_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"huozi")
+    assert digest(tmp_path / "x") == hashlib.sha256(b"huozi").hexdigest()
+
+
+def test_events_round_trip_and_filter(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    assert list(folder.events()) == []
+    folder.log("step", value=1)
+    folder.log("other")
+    folder.log("step", value=2)
+    assert [e["value"] for e in folder.events("step")] == [1, 2]
+    assert len(list(folder.events())) == 3
+
+
+def test_events_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log("step", value=1)
+    folder.log("step", value=2)
+    whole = folder.events_path.read_bytes()
+    folder.events_path.write_bytes(whole[:-9])
+    assert [e["value"] for e in folder.events()] == [1]
+    folder.log("step", value=3)
+    assert [e["value"] for e in folder.events()] == [1, 3]

@@ -19,6 +19,11 @@ def labelled(atoms: Atoms, source: str = "", **info) -> Frame:
 
 @pytest.fixture(scope="session")
 def alloy() -> Dataset:
+    """See `make_alloy`."""
+    return make_alloy()
+
+
+def make_alloy() -> Dataset:
     """60 decorrelated frames of CuAu and Cu, rattled and strained, in two groups."""
     rng = np.random.default_rng(1)
     frames = []
@@ -48,3 +53,8 @@ def trajectory() -> Dataset:
         dynamics.run(1)
         frames.append(labelled(atoms, f"md.extxyz#{k}"))
     return Dataset(tuple(frames))
+
+
+def carbon(x: float, y: float) -> System:
+    """One open carbon atom at (x, y, 0)."""
+    return System(np.array([6]), np.array([[x, y, 0.0]]), np.zeros((3, 3)), np.zeros(3, bool))

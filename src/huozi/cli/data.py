@@ -322,7 +322,9 @@ def _spread(spread: Spread | None, factor: float, unit: str, frames: int) -> str
         f"{factor * v:.4f}" if abs(factor * v) < 1e5 else f"{factor * v:.4e}"
         for v in (spread.mean, spread.std, spread.min, spread.max)
     )
-    some = "" if spread.frames == frames else f", in {spread.frames} frames"
+    some = "" if spread.frames == frames else f", in {spread.frames} of {frames} frames"
+    if low == high:
+        return f"{mean} {unit}{some}"
     return f"mean {mean}, std {std}, {low} to {high} {unit}{some}"
 
 

@@ -132,7 +132,7 @@ def fitted_ratios(frames: Sequence[Frame], model: PairModel) -> list[Ratio]:
     Returns
     -------
     list of Ratio
-        Energy over forces, virial over forces, where at least eight frames allow it.
+        Energy over forces, virial over forces, where there are at least eight numbers to compare.
     """
     sample = list(frames[:: max(1, len(frames) // _SAMPLE)])
     predictions = [model.predict(f.system) for f in sample]
@@ -196,16 +196,17 @@ def _compare_virials(frames: Sequence[Frame], x: Array, y: Array) -> tuple[float
 def _compare(predicted: Array, labelled: Array) -> tuple[float, float] | None:
     """Ratio of sizes with the sign of the correlation, and the correlation's size.
 
-    The largest twentieth on either side is left out, so that one broken frame decides nothing.
+    The twentieth that fits least is left out, so that one broken frame decides nothing.
     """
     if len(predicted) < 8:
         return None
-    x, y = np.abs(predicted), np.abs(labelled)
-    kept = (x <= np.quantile(x, 0.95)) & (y <= np.quantile(y, 0.95))
-    x, y = predicted[kept], labelled[kept]
-    a, b = float(np.linalg.norm(x)), float(np.linalg.norm(y))
-    if a < 1e-9 or b == 0:
-        return None
-    correlation = float(x @ y) / (a * b)
-    sign = -1 if correlation < -0.5 else 1
-    return sign * b / a, abs(correlation)
+    x, y = predicted, labelled
+    for _ in range(2):
+        a, b = float(np.linalg.norm(x)), float(np.linalg.norm(y))
+        if a < 1e-9 or b == 0:
+            return None
+        correlation = float(x @ y) / (a * b)
+        misfit = np.abs(y / b - np.copysign(x / a, x * correlation))
+        near = misfit <= np.quantile(misfit, 0.95)
+        x, y = x[near], y[near]
+    return (-1 if correlation < -0.5 else 1) * b / a, abs(correlation)

@@ -66,10 +66,10 @@ class KeyUse:
                 )
         total = len(frames)
         parts = [
-            f"{quantity} from key {key!r}" + ("" if count == total else f" in {count} of {total}")
+            f"{quantity} from key {key!r}" + ("" if count == total else f" in {count} frames")
             for (quantity, key), count in sorted(self.used.items())
         ]
-        notes = [f"{file}: {', '.join(parts)} ({total} frames)"] if parts else []
+        notes = [f"{file}: {', '.join(parts)} ({total} frames in all)"] if parts else []
         if not any(quantity in ("energy", "forces") for quantity, _ in self.used):
             notes.append(
                 f"{file}: no key for energy or forces was recognised; name it with "

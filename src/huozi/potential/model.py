@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from huozi.neighbors import (
     Evaluation,
     Neighbors,
     build_neighbors,
-    displacements,
     forces_from_pairs,
     virial_from_pairs,
 )
@@ -220,50 +219,67 @@ class _Evaluate:
         table: Neighbors,
     ) -> Evaluation:
         """Network and moments in the parameters' precision, sums in that of the positions."""
-        vectors = displacements(positions, cell, table)
-        species = jnp.where(table.mask, rows[table.index], -1)
-        dtype = params["mix"].dtype
-        energies, gradient = _blocked(
-            params, self.config, self.segments, vectors[order].astype(dtype), species[order]
-        )
-        gradient = jnp.zeros_like(gradient).at[order].set(gradient, unique_indices=True)
-        gradient = gradient.astype(positions.dtype)
+        energies, gradients, virials, start = [], [], [], 0
+        for element, count in enumerate(self.segments):
+            if count:
+                own = order[start : start + count]
+                block = partial(self._block, params, rows, positions, cell, table, element)
+                e, g, v = _map_blocks(block, own, len(positions))
+                energies.append(e.astype(positions.dtype))
+                gradients.append(g)
+                virials.append(v)
+                start += count
+        gradient = jnp.concatenate(gradients)[jnp.argsort(order)]
         return Evaluation(
-            jnp.sum(energies.astype(positions.dtype)) + reference,
-            forces_from_pairs(gradient, table),
-            virial_from_pairs(gradient, vectors),
+            jnp.sum(jnp.concatenate(energies)) + reference,
+            forces_from_pairs(gradient, table).astype(positions.dtype),
+            sum(virials),
         )
 
+    def _block(
+        self,
+        params: Params,
+        rows: Any,
+        positions: Any,
+        cell: Any,
+        table: Neighbors,
+        element: int,
+        own: Any,
+    ) -> tuple[Any, Any, Any]:
+        """Energies, pair gradients and virial of a few atoms of one element.
 
-def _blocked(
-    params: Params, config: MomentConfig, segments: Sequence[int], vectors: Any, species: Any
-) -> tuple[Any, Any]:
-    """Atomic energies and pair gradients of sorted rows, block by block within the caches."""
-    elements = len(segments)
-    energies, gradients, start = [], [], 0
-    for element, count in enumerate(segments):
-        if not count:
-            continue
-
-        def block(vectors_species: tuple[Any, Any], element: int = element) -> tuple[Any, Any]:
-            v, s = vectors_species
-
-            def energy(rows: Any) -> tuple[Any, Any]:
-                e = element_energies(params, config, element, rows)
-                return e.sum(), e
-
-            by_moments, e = jax.grad(energy, has_aux=True)(moments(v, s, config, elements))
-            return e, pull(v, s, config, elements, by_moments)
-
-        size = min(BLOCK, -(-count // 8) * 8)
-        blocks = -(-count // size)
-        pad = blocks * size - count
-        v = jnp.pad(vectors[start : start + count], ((0, pad), (0, 0), (0, 0)))
-        s = jnp.pad(species[start : start + count], ((0, pad), (0, 0)), constant_values=-1)
-        e, g = jax.lax.map(
-            block, (v.reshape(blocks, size, *v.shape[1:]), s.reshape(blocks, size, -1))
+        Atom numbers beyond the last stand for padding: their slots are empty.
+        """
+        part = Neighbors(
+            table.index[own], table.shift[own], None, table.mask[own] & (own < len(rows))[:, None]
         )
-        energies.append(e.reshape(-1)[:count])
-        gradients.append(g.reshape(-1, *g.shape[2:])[:count])
-        start += count
-    return jnp.concatenate(energies), jnp.concatenate(gradients)
+        vectors = positions[part.index] - positions[own][:, None]
+        vectors = vectors + part.shift.astype(cell.dtype) @ cell
+        vectors = vectors.astype(params["mix"].dtype)
+        species = jnp.where(part.mask, rows[part.index], -1)
+        elements = len(self.segments)
+
+        def energy(moment_rows: Any) -> tuple[Any, Any]:
+            e = element_energies(params, self.config, element, moment_rows)
+            return jnp.sum(e), e
+
+        by_moments, energies = jax.grad(energy, has_aux=True)(
+            moments(vectors, species, self.config, elements)
+        )
+        gradient = pull(vectors, species, self.config, elements, by_moments)
+        virial = virial_from_pairs(gradient, vectors).astype(positions.dtype)
+        return energies, gradient, virial
+
+
+def _map_blocks(block: Any, own: Any, atoms: int) -> tuple[Any, Any, Any]:
+    """Apply `block` to atom numbers in portions that stay within the caches."""
+    count = len(own)
+    size = min(BLOCK, -(-count // 8) * 8)
+    blocks = -(-count // size)
+    padded = jnp.pad(own, (0, blocks * size - count), constant_values=atoms)
+    energies, gradients, virials = jax.lax.map(block, padded.reshape(blocks, size))
+    return (
+        energies.reshape(-1)[:count],
+        gradients.reshape(-1, *gradients.shape[2:])[:count],
+        jnp.sum(virials, axis=0),
+    )

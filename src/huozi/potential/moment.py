@@ -21,6 +21,7 @@ from huozi.arrays import jax, jnp
 from huozi.potential.harmonics import MAX_DEGREE, degree_slices
 
 Params = dict[str, Any]
+WHITENING_FLOOR = 1e-4
 
 
 class MomentConfig(BaseModel):
@@ -66,7 +67,7 @@ def whitening_matrices(samples: list[Any], degree: int) -> np.ndarray:
                 x = x - x.mean(0)
             covariance = np.einsum("abm,acm->bc", x, x) / (x.shape[0] * x.shape[2])
             values, vectors = np.linalg.eigh(covariance)
-            floor = 1e-4 * max(float(values[-1]), 1e-6)
+            floor = WHITENING_FLOOR * max(float(values[-1]), 1e-6)
             matrices.append(vectors / np.sqrt(np.maximum(values, 0) + floor))
     size = matrices[0].shape[0]
     return np.array(matrices).reshape(len(samples), degree + 1, size, size)

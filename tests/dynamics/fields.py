@@ -106,7 +106,7 @@ def continue_run(integrator, force_field, atoms, state, evaluate, table, steps, 
     return np.concatenate(rows), frames, state
 
 
-def _table(force_field, atoms, skin, width=None):
+def _table(force_field, atoms, skin, width=72):
     if np.isinf(skin):
         table = build_table(atoms.positions, atoms.cell.array, atoms.pbc, 0.1, 0.0, width)
         return table.__class__(table.neighbors, table.positions, table.cell, 0.1, np.inf)

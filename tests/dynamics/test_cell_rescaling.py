@@ -86,15 +86,14 @@ def test_full_cell_has_the_exact_distribution_of_shapes():
 
 
 def test_conserved_energy_of_an_interacting_crystal():
-    for isotropic in (True, False):
-        spread = []
-        for dt in (8.0, 4.0):
-            integrator = CellRescaling(
-                dt, 93.0, 60.0, 100.0, 0.0, 500.0, 80.0, jax.random.key(1), isotropic
-            )
-            atoms = argon(rattle=0.05)
-            rows, _, _ = simulate(integrator, ARGON, atoms, int(4000 / dt), temperature=60)
-            spread.append(np.ptp(rows[:, 3]))
-        assert spread[1] < spread[0] / 2
-        assert spread[1] < 0.02 * np.ptp(rows[:, 1] + rows[:, 2])
-        assert np.ptp(rows[:, 6]) > 50
+    spread = []
+    for dt in (8.0, 4.0):
+        integrator = CellRescaling(
+            dt, 93.0, 60.0, 100.0, 0.0, 500.0, 80.0, jax.random.key(1), isotropic=False
+        )
+        atoms = argon(rattle=0.05)
+        rows, _, _ = simulate(integrator, ARGON, atoms, int(2000 / dt), temperature=60)
+        spread.append(np.ptp(rows[:, 3]))
+    assert spread[1] < spread[0] / 2
+    assert spread[1] < 0.02 * np.ptp(rows[:, 1] + rows[:, 2])
+    assert np.ptp(rows[:, 6]) > 50

@@ -23,11 +23,10 @@ def test_harmonic_oscillator_follows_the_exact_discrete_solution():
 
 def test_energy_error_is_of_second_order():
     atoms, spread = argon(rattle=0.05), []
-    for dt in (8.0, 4.0, 2.0):
+    for dt in (8.0, 4.0):
         rows, _, _ = simulate(NVE(dt, 93.0), ARGON, atoms, int(2000 / dt), temperature=60)
         spread.append(rows[:, 3].std())
     assert spread[0] / spread[1] == pytest.approx(4, rel=0.15)
-    assert spread[1] / spread[2] == pytest.approx(4, rel=0.15)
 
 
 def test_momentum_is_conserved_and_motion_is_reversible():

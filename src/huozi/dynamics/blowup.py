@@ -25,7 +25,10 @@ def describe_violation(
     bounds: Bounds, old: State, new: State, dof: float, species: NDArray[np.integer]
 ) -> str:
     """Say which bound the step from `old` to `new` passed, at which atom, with which value."""
-    moved = np.linalg.norm(np.asarray(new.positions) - np.asarray(old.positions), axis=1)
+    before = np.asarray(old.positions)
+    if (old.cell != new.cell).any():
+        before = before @ np.linalg.solve(np.asarray(old.cell), np.asarray(new.cell))
+    moved = np.linalg.norm(np.asarray(new.positions) - before, axis=1)
     pulled = np.linalg.norm(np.asarray(new.forces), axis=1)
 
     def worst(values: NDArray[np.floating]) -> tuple[float, str]:

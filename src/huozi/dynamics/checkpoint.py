@@ -32,7 +32,7 @@ def load_checkpoint(path: Path) -> tuple[State, int] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             state = State(**{item.name: jnp.asarray(file[item.name]) for item in fields(State)})
             return state, int(file["width"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

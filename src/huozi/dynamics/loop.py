@@ -17,7 +17,7 @@ from huozi.dynamics.state import (
     temperature,
     volume,
 )
-from huozi.dynamics.table import Table, holds
+from huozi.dynamics.table import Table, holds, largest_move
 from huozi.neighbors import Evaluate
 
 RUNNING, STALE, BAD = 0, 1, 2
@@ -39,7 +39,7 @@ class Bounds:
     force : float
         Largest force on an atom, eV/Å.
     displacement : float
-        Largest move of an atom in one step, Å.
+        Largest move of an atom in one step, Å, besides the strain of the cell.
     volume : (2,) array
         Smallest and largest volume, Å^3.
     """
@@ -134,7 +134,7 @@ def advance(
         old, records, _ = carry
         new = integrator.step(old, lambda x, cell: evaluate(x, cell, table.neighbors))
         fresh = holds(table, new.positions, new.cell, integrator.moves_cell)
-        good = within(bounds, old, new, integrator.dof)
+        good = within(bounds, old, new, integrator)
         keep = fresh & good
         state = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, old)
         records = _record(records, state, integrator, schedule, keep)
@@ -151,12 +151,13 @@ def single_step(integrator: Integrator, evaluate: Evaluate, state: State, table:
     return integrator.step(state, lambda x, cell: evaluate(x, cell, table.neighbors))
 
 
-def within(bounds: Bounds, old: State, new: State, dof: Any) -> Any:
+def within(bounds: Bounds, old: State, new: State, integrator: Integrator) -> Any:
     """Whether a step stayed within the bounds; not a number is outside."""
-    moved = jnp.max(jnp.sum((new.positions - old.positions) ** 2, axis=1))
+    moved = largest_move(old.positions, old.cell, new.positions, new.cell, integrator.moves_cell)
     pulled = jnp.max(jnp.sum(new.forces**2, axis=1))
-    good = (moved <= bounds.displacement**2) & (pulled <= bounds.force**2)
-    good &= jnp.isfinite(new.energy) & (temperature(new, dof) <= bounds.temperature)
+    good = (moved <= bounds.displacement) & (pulled <= bounds.force**2)
+    good &= jnp.isfinite(new.energy)
+    good &= temperature(new, integrator.dof) <= bounds.temperature
     size = volume(new.cell)
     return good & (size >= bounds.volume[0]) & (size <= bounds.volume[1])
 

@@ -163,8 +163,9 @@ class _Run:
         integrator = make_integrator(config, len(system))
         evaluate = force_field.bind(system.species)
         folder = RunFolder(out)
-        checkpoint = claim_folder(folder, config, fingerprint(evaluate, system, velocities))
         skin, cutoff = config.skin, force_field.cutoff
+        table = build_table(system.positions, system.cell, system.pbc, cutoff, skin)
+        checkpoint = claim_folder(folder, config, fingerprint(evaluate, system, velocities))
         bounds = make_bounds(config, system)
         if checkpoint is not None:
             state, width = checkpoint
@@ -172,7 +173,6 @@ class _Run:
                 np.asarray(state.positions), np.asarray(state.cell), system.pbc, cutoff, skin, width
             )
         else:
-            table = build_table(system.positions, system.cell, system.pbc, cutoff, skin)
             state = first_state(system, config, integrator, evaluate, table, velocities)
         return cls(
             folder=folder,
@@ -226,7 +226,7 @@ class _Run:
 
     def _begin(self) -> None:
         """Check and record the state at step 0."""
-        if not within(self.bounds, self.state, self.state, self.integrator.dof):
+        if not within(self.bounds, self.state, self.state, self.integrator):
             self._fail(self.state)
         self.folder.log("start", atoms=len(self.system), table_width=self.table.width)
         frame = {

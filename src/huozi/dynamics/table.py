@@ -66,11 +66,15 @@ def holds(table: Table, positions: Any, cell: Any, moves_cell: bool) -> Any:
     to it, a pair at distance r now was closer than |F^-1| (r + 2 d) then. Not a number holds
     nothing.
     """
+    stretch = 1.0
     if moves_cell:
-        back = jnp.linalg.solve(cell, table.cell)
-        stretch = 1 + jnp.linalg.norm(back - jnp.eye(3))
-        reference = table.positions @ jnp.linalg.solve(table.cell, cell)
-    else:
-        stretch, reference = 1.0, table.positions
-    moved = jnp.sqrt(jnp.max(jnp.sum((positions - reference) ** 2, axis=1)))
+        stretch += jnp.linalg.norm(jnp.linalg.solve(cell, table.cell) - jnp.eye(3))
+    moved = largest_move(table.positions, table.cell, positions, cell, moves_cell)
     return stretch * (table.cutoff + 2 * moved) <= table.cutoff + table.skin
+
+
+def largest_move(old: Any, old_cell: Any, positions: Any, cell: Any, moves_cell: bool) -> Any:
+    """Largest displacement of an atom, Å, besides what it owes to the strain of the cell."""
+    if moves_cell:
+        old = old @ jnp.linalg.solve(old_cell, cell)
+    return jnp.sqrt(jnp.max(jnp.sum((positions - old) ** 2, axis=1)))

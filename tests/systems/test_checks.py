@@ -320,6 +320,13 @@ def test_virial_against_strain():
     assert "the virials look as if they had the wrong sign" in finding.remedy
 
 
+def test_one_broken_frame_does_not_hide_a_unit(alloy):
+    wrong = change(alloy, energy=times(1 / HARTREE))
+    findings = check(change(wrong, 9, energy=lambda e: e + 20))
+    assert {f.code for f in findings} == {"energy-units", "energy-outlier"}
+    assert "hartree" in findings[0].remedy
+
+
 def test_labels_of_other_frames(alloy):
     swapped = change(alloy, 4, forces=lambda f: alloy[20].labels.forces)
     assert only(swapped, "forces-do-not-fit").frame == 4

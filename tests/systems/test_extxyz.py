@@ -122,7 +122,7 @@ def test_comment_line_means_the_same_to_ase(values):
 
 
 def test_comment_line_forms():
-    line = """a={1 2 3} b='two words' "key c"="say \\"hi\\"" flag d=[[1, 2], [3, 4]] e=T n=1,2"""
+    line = """a={1 2 3} b='two words' "key c"="say \\"hi\\"" flag d=[[1, 2], [3, 4]] e=T n=1,2 m=[5 6]"""
     values = parse_comment(line)
     assert values["b"] == "two words"
     assert values["key c"] == 'say "hi"'
@@ -131,6 +131,7 @@ def test_comment_line_forms():
     assert values["d"].tolist() == [[1, 2], [3, 4]]
     assert values["a"].tolist() == [1, 2, 3]
     assert values["n"].tolist() == [1, 2]
+    assert values["m"].tolist() == [5, 6]
     assert parse_comment("just words") == {}
 
 
@@ -259,6 +260,11 @@ def test_stress_of_an_open_system_is_ignored_with_a_note(tmp_path):
         (GOOD.replace("pos:R:3", "pos:Q:3"), "unknown type 'Q'"),
         (GOOD.replace("pos:R:3", "xyz:R:3"), "has no pos:R:3"),
         (GOOD.replace("species:S:1", "name:S:1"), "no column species:S:1 or Z:I:1"),
+        (
+            GOOD.replace("forces:R:3", "forces:R:2:id:I:1").replace("0\n", f"{2**70}\n"),
+            "column 'id' holds integers beyond 64 bits",
+        ),
+        (GOOD.replace("energy=-1.5", 'energy="_JSON {"'), "line 2: "),
         (GOOD.replace("pos:R:3", "pos:R"), "cannot make sense of Properties"),
         (GOOD.replace(":forces:R:3", ":forces:R:2:x:R:1"), r"'forces' should hold \(2, 3\)"),
         (GOOD.replace("-0.1 0 0", "nan 0 0"), r"#0: the force on atom 1 \(H\) is \[nan"),

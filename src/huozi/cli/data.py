@@ -341,7 +341,8 @@ def _print_findings(findings: list[Finding], dataset: Dataset, most: int) -> Non
         count = f" ({len(members)})" if len(members) > 1 else ""
         console.print(f"[bold {colour}]{severity}[/] [bold]{code}[/]{count}")
         for finding in members[:most]:
-            place = f"{finding.source}: " if finding.source else ""
+            told = not finding.source or finding.message.startswith(finding.source)
+            place = "" if told else f"{finding.source}: "
             console.print(f"  {escape(place + finding.message)}", soft_wrap=True)
         if len(members) > most:
             console.print(f"  ... and {len(members) - most} more (--all lists them)")

@@ -167,7 +167,7 @@ def _per_atom(row: tuple[Frame, Array | float, Array | float | None]) -> tuple[F
 
 
 def _centred(frames: Sequence[Frame], x: Array, y: Array) -> tuple[Array, Array]:
-    """Values less the mean of their composition; compositions of one or two are left out."""
+    """Values less the median of their composition; compositions of one or two are left out."""
     names = np.array([hash(np.asarray(f.system.species).tobytes()) for f in frames])
     kept = np.zeros(len(names), bool)
     x, y = x.copy(), y.copy()
@@ -175,8 +175,8 @@ def _centred(frames: Sequence[Frame], x: Array, y: Array) -> tuple[Array, Array]
         mine = names == name
         if mine.sum() >= 3:
             kept |= mine
-            x[mine] -= x[mine].mean(axis=0)
-            y[mine] -= y[mine].mean(axis=0)
+            x[mine] -= np.median(x[mine], axis=0)
+            y[mine] -= np.median(y[mine], axis=0)
     return x[kept], y[kept]
 
 

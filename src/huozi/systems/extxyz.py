@@ -173,7 +173,7 @@ def _column(words: list[str], kind: str, name: str, source: str, line_number: in
             list(map(convert, words)),
             {"R": np.float64, "I": np.int64, "S": np.str_, "L": np.bool_}[kind],
         )
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         for atom, word in enumerate(words):
             try:
                 convert(word)
@@ -182,7 +182,7 @@ def _column(words: list[str], kind: str, name: str, source: str, line_number: in
                 raise ValueError(
                     f"{source}: atom {atom} (line {line}) has {word!r} as {name!r}"
                 ) from None
-        raise
+        raise ValueError(f"{source}: column {name!r} holds integers beyond 64 bits") from None
 
 
 def _species(columns: dict[str, Array], source: str) -> Array:

@@ -122,7 +122,8 @@ def test_comment_line_means_the_same_to_ase(values):
 
 
 def test_comment_line_forms():
-    line = """a={1 2 3} b='two words' "key c"="say \\"hi\\"" flag d=[[1, 2], [3, 4]] e=T n=1,2 m=[5 6]"""
+    line = """a={1 2 3} b='two words' "key c"="say \\"hi\\"" flag d=[[1, 2], [3, 4]] e=T n=1,2"""
+    line += " m=[5 6]"
     values = parse_comment(line)
     assert values["b"] == "two words"
     assert values["key c"] == 'say "hi"'

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 
 import typer
+from yaml import YAMLError
 
 from huozi import __version__
 from huozi.cli import data, demo, md, potential
+
+USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
+"""What input, files and machine can cause; everything else is a bug and shows its traceback."""
 
 app = typer.Typer(
     name="huozi",
@@ -29,15 +33,39 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+    traceback: bool = typer.Option(
+        False, "--traceback", help="Show where in the program an error came from."
+    ),
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the command; errors of the user's input end in one sentence, not a traceback."""
+    """Run the command; errors of the user's input end in one line and exit code 2."""
     try:
         app()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    except USER_ERRORS as error:
+        if "--traceback" in sys.argv[1:2]:
+            raise
+        typer.secho(f"error: {one_line(error)}", fg=typer.colors.RED, err=True)
         sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == 130:
+            typer.echo("interrupted; run the same command again to resume", err=True)
+        raise
+
+
+def one_line(error: BaseException) -> str:
+    """Say what is wrong in one line; lists every setting that pydantic refused."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"setting {'.'.join(map(str, found['loc']))}: "
+            f"{found['msg'].removeprefix('Value error, ')}; found {found['input']!r}"
+            for found in error.errors()
+        )
+    return " ".join(str(error).split()) or type(error).__name__

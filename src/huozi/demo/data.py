@@ -1,0 +1,187 @@
+"""The demo's data: frames to learn from, frames to test on, a start, a reference."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_masses
+
+from huozi.systems import Dataset, Frame, System, read, split, write
+from huozi.units import AMU_A3_GCM3
+from huozi.workflow import write_json
+
+TEST_FRACTION = 0.2
+BLOCKS = 25
+SAME_DENSITY = 0.02
+SAME_TEMPERATURE = 25.0
+"""Reference frames are as dense as the start within this share, and as hot within these K."""
+
+
+def embedded_water() -> tuple[Dataset, Dataset]:
+    """Read the data set that comes with Huozi: liquid water, density functional theory.
+
+    Returns
+    -------
+    train, test : Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If this copy of Huozi has none.
+    """
+    folder = files("huozi.demo").joinpath("data")
+    parts = []
+    for name in ("water_train.extxyz.gz", "water_test.extxyz.gz"):
+        resource = folder.joinpath(name)
+        if not resource.is_file():
+            raise FileNotFoundError(
+                f"this copy of Huozi has no embedded data ({name}); give your own with --data"
+            )
+        with as_file(resource) as path:
+            parts.append(read(path))
+    return parts[0], parts[1]
+
+
+def prepare_data(
+    folder: Path, data: Sequence[str | Path] | None, temperature: float
+) -> dict[str, Any]:
+    """Write what the other stages read, once: train, test, start and reference as extxyz.
+
+    Parameters
+    ----------
+    folder : Path
+    data : sequence of paths or None
+        A fifth of these frames, in contiguous blocks, is kept for testing; the embedded set,
+        which is split already, when absent.
+    temperature : float
+        Of the simulation to come, K.
+
+    Returns
+    -------
+    dict
+        Summary for the report, also ``data.json`` in the folder.
+    """
+    record = folder / "data.json"
+    if record.exists():
+        summary: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return summary
+    if data is None:
+        train, test = embedded_water()
+    else:
+        whole = read([str(path) for path in data])
+        block = max(1, len(whole) // BLOCKS)
+        parts = split(whole, (1 - TEST_FRACTION, 0.0, TEST_FRACTION), by="block", block=block)
+        train, test = parts.train, parts.test
+        parts.save(folder / "split.json")
+    start = choose_start(test, temperature)
+    reference = Dataset(tuple(f for f in (*train, *test) if alike(f, start, temperature)))
+    for name, frames in (
+        ("train", train),
+        ("test", test),
+        ("start", Dataset((Frame(start.system, source=start.source),))),
+        ("reference", reference),
+    ):
+        if len(frames):
+            write(frames, folder / f"{name}.extxyz", overwrite=True)
+    summary = {
+        "embedded": data is None,
+        "train_frames": len(train),
+        "test_frames": len(test),
+        "substance": substance(start.system),
+        "virials": any(frame.labels.virial is not None for frame in train),
+        "start": describe(start),
+        "reference": {"frames": len(reference), **ranges(reference.frames)},
+        "notes": [*train.notes],
+    }
+    write_json(record, summary)
+    return summary
+
+
+def choose_start(test: Dataset, temperature: float) -> Frame:
+    """Test frame of the most frequent composition that suits the simulation best.
+
+    The nearest in temperature, where frames know theirs; then the nearest to the middle density.
+    """
+    kinds = Counter(kind(frame) for frame in test)
+    common = kinds.most_common(1)[0][0]
+    frames = [frame for frame in test if kind(frame) == common]
+    densities = np.array([density(frame.system) or 0.0 for frame in frames])
+    heats = [label_temperature(frame) for frame in frames]
+    off = [0.0 if heat is None else abs(heat - temperature) for heat in heats]
+    away = np.abs(densities - np.median(densities))
+    return frames[min(range(len(frames)), key=lambda i: (off[i], away[i], i))]
+
+
+def alike(frame: Frame, start: Frame, temperature: float) -> bool:
+    """Whether a frame is in about the state that is simulated, as far as it says."""
+    here, there = density(frame.system), density(start.system)
+    if here is None or there is None or proportions(frame.system) != proportions(start.system):
+        return False
+    heat = label_temperature(frame)
+    near = heat is None or abs(heat - temperature) <= SAME_TEMPERATURE
+    return near and abs(here / there - 1) <= SAME_DENSITY
+
+
+def kind(frame: Frame) -> tuple[Any, ...]:
+    """Composition and periodicity."""
+    return (*np.bincount(frame.system.species, minlength=119), *frame.system.pbc)
+
+
+def proportions(system: System) -> tuple[int, ...]:
+    """Smallest whole numbers in the proportion of the atoms, by atomic number."""
+    counts = np.bincount(system.species, minlength=119)
+    return tuple(int(c) for c in counts // np.gcd.reduce(counts))
+
+
+def is_water(system: System) -> bool:
+    """Whether there are two hydrogen atoms for each oxygen atom and nothing else."""
+    counts = proportions(system)
+    return counts[1] == 2 and counts[8] == 1 and sum(counts) == 3
+
+
+def substance(system: System) -> str:
+    """Name for headings: ``64 water molecules`` or the chemical formula."""
+    if is_water(system):
+        return f"{len(system) // 3} water molecules"
+    return str(system.to_atoms().get_chemical_formula())
+
+
+def density(system: System) -> float | None:
+    """Density in g/cm^3; None unless periodic in all directions."""
+    if not system.pbc.all():
+        return None
+    return float(atomic_masses[system.species].sum() * AMU_A3_GCM3 / system.volume)
+
+
+def label_temperature(frame: Frame) -> float | None:
+    """Temperature that a frame says it was sampled at, K."""
+    value = frame.info.get("temperature_K", frame.info.get("temperature"))
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def describe(frame: Frame) -> dict[str, Any]:
+    """Return the source and state of a frame."""
+    return {
+        "frame": frame.source,
+        "atoms": len(frame),
+        "density_g_cm3": density(frame.system),
+        "temperature_K": label_temperature(frame),
+    }
+
+
+def ranges(frames: Sequence[Frame]) -> dict[str, Any]:
+    """Lowest and highest density and temperature; None where frames do not say."""
+    result = {}
+    for name, values in (
+        ("density_g_cm3", [density(frame.system) for frame in frames]),
+        ("temperature_K", [label_temperature(frame) for frame in frames]),
+    ):
+        known = [value for value in values if value is not None]
+        result[name] = [min(known), max(known)] if known and len(known) == len(values) else None
+    return result

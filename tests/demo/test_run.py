@@ -1,0 +1,152 @@
+"""The demo end to end on argon: killed, resumed, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from huozi.cli.main import app
+from huozi.demo import DemoConfig, Display, run_demo
+from huozi.potential import evaluate, load_model
+from huozi.systems import read
+from huozi.workflow import RunFolder
+
+CONFIG = DemoConfig(train_budget=4, picoseconds=8, temperature=30)
+COMMAND = [sys.executable, "-c", "from huozi.cli.main import main; main()"]
+
+
+def start(out, data):
+    options = ["--train-budget", "4s", "--picoseconds", "8", "--temperature", "30"]
+    arguments = ["demo", "--data", str(data), "--out", str(out), *options]
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, env=os.environ)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, crystal_file):
+    """A demo killed in the middle of its simulation, then finished."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    process = start(out, crystal_file)
+    deadline = time.monotonic() + 300
+    while not (out / "nvt" / "checkpoint.npz").exists():
+        assert process.poll() is None, "the demo ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = list(RunFolder(out / "train").events("validation"))
+    lines: list[str] = []
+    result = run_demo(out, [crystal_file], CONFIG, Display(lines.append))
+    return result, lines, before
+
+
+def test_a_killed_demo_resumes_and_repeats_nothing(demo):
+    result, _, before = demo
+    out = result.report.parent
+    assert list(RunFolder(out / "train").events("validation")) == before
+    assert [e["step"] for e in RunFolder(out / "nvt").events("resume")] == [2000]
+
+
+def test_each_stage_says_one_line(demo):
+    _, lines, _ = demo
+    stages = [line.split()[0] for line in lines]
+    assert stages == ["data", "training", "test", "NVT", "NVE", "analysis", "report"]
+    assert all("\n" not in line for line in lines)
+
+
+def test_the_numbers_are_those_of_the_parts(demo):
+    result, _, _ = demo
+    out, numbers = result.report.parent, result.numbers
+    assert json.loads((out / "results.json").read_text()) == numbers
+    metrics = evaluate(load_model(out / "train"), read(out / "data" / "test.extxyz"))
+    assert numbers["test"]["force_rmse_mev_per_A"] == metrics.force_rmse_mev_per_A
+    assert numbers["constant_temperature"]["time_ps"] == pytest.approx(8.0)
+    assert numbers["constant_temperature"]["skipped_ps"] == 0.8
+    assert numbers["constant_energy"]["ps"] == 1.6
+    temperature = numbers["constant_temperature"]["temperature_K"]
+    assert temperature["value"] == pytest.approx(30, abs=5 * temperature["error"])
+
+
+def test_the_report_shows_what_was_promised(demo):
+    result, _, _ = demo
+    page = result.report.read_text()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Accuracy of the potential",
+        "The simulation",
+        "Energy conservation",
+        "Structure",
+        "Motion",
+        "All numbers of the simulation",
+        "What it cost",
+        "How to reproduce",
+        "What to keep in mind",
+    ]
+    assert "<h1>Ar32, 8 ps at 30 K</h1>" in page
+    assert page.count('class="plot"') >= 9
+    assert 'class="viewer"' in page
+    assert "2·10⁸ core hours" in page
+    assert "the story's figure" in page
+    rmse = result.numbers["test"]["force_rmse_mev_per_A"]
+    assert f"{rmse:.1f} meV/Å" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page), "the page asks nothing of the network"
+    assert "nan" not in re.sub(r"<svg.*?</svg>|<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_the_commands_of_the_report_find_their_work_done(demo):
+    """The demo is what the verbs do: run in its folder they have nothing left to do."""
+    result, _, _ = demo
+    page = result.report.read_text()
+    block = re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)
+    commands = [shlex.split(line)[1:] for line in block[1].splitlines() if line[:5] == "huozi"]
+    verbs = [command[0] for command in commands]
+    assert verbs == ["demo", "train", "test", "md", "md", "analyse"]
+    for command in commands[1:]:
+        done = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        if command[0] == "train":
+            assert found["steps"] == result.numbers["training"]["steps"]
+        elif command[0] == "test":
+            assert found == result.numbers["test"]
+        elif command[0] == "md":
+            assert found["steps_done_now"] == 0
+        else:
+            expected = result.numbers["constant_temperature"]
+            assert found["radial_distribution"] == expected["radial_distribution"]
+
+
+def test_another_demo_in_the_same_folder_is_refused(demo, crystal_file):
+    out = demo[0].report.parent
+    with pytest.raises(ValueError, match=r"holds another run \(temperature 30.0, now 50.0\)"):
+        run_demo(out, [crystal_file], CONFIG.model_copy(update={"temperature": 50.0}))
+    with pytest.raises(ValueError, match=r"holds another run \(data"):
+        run_demo(out, None, CONFIG)
+
+
+def test_open_clusters_and_the_command_line(tmp_path, cluster_file):
+    arguments = ["demo", "--data", str(cluster_file), "--out", str(tmp_path / "run"), "--json"]
+    options = ["--train-budget", "4s", "--picoseconds", "0.2", "--temperature", "5"]
+    done = CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    numbers = json.loads(done.stdout)
+    assert numbers["data"]["substance"] == "Ar13"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<h2>Structure</h2>" not in page
+    assert "the system is not periodic" in page
+
+
+def test_bad_settings_leave_nothing_behind(tmp_path):
+    arguments = ["demo", "--out", str(tmp_path / "run"), "--train-budget", "soon"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, ValueError)
+    assert "not a duration: 'soon'" in str(done.exception)
+    assert not (tmp_path / "run").exists()

@@ -112,7 +112,7 @@ def test_empty_data_are_refused(tmp_path: Path) -> None:
 def test_settings_name_every_mistake(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(json.dumps({"budget": "soon", "architecture": {"cutof": 5}}))
-    with pytest.raises(ValueError, match="architecture.cutof") as caught:
+    with pytest.raises(ValueError, match=r"architecture\.cutof") as caught:
         TrainConfig.from_file(path)
     assert "budget" in str(caught.value)
     assert str(path) in str(caught.value)

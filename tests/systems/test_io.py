@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from huozi.files import written_aside
 from huozi.systems import Dataset, Frame, System, read, write
-from huozi.systems.aside import written_aside
 
 
 def test_paths_that_do_not_work(tmp_path):

@@ -14,7 +14,7 @@ DATA_HELP = "Files or folders: extxyz, deepmd/npy, ASE databases, ..."
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(train)
-    app.command()(test)
+    app.command("test")(test_command)
 
 
 def train(
@@ -32,7 +32,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML or JSON file of settings (`huozi settings`).")
+        Path | None, typer.Option(help="YAML or JSON file of settings; see docs/handbook.md.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -59,20 +59,21 @@ def train(
     held_out = read(valid) if valid else None
     with training_display() as report:
         result = run(dataset, out, settings, held_out, report)
+    errors = result.metrics.to_dict()
     summary = {
         "model": str(result.path / "model.safetensors"),
         "steps": result.steps,
         "seconds": round(result.seconds, 1),
-        "validation": result.metrics.to_dict(),
+        "validation": errors,
     }
     if as_json:
         typer.echo(json.dumps(summary))
         return
-    _print_metrics(summary["validation"], "validation frames")
+    _print_metrics(errors, "validation frames")
     typer.echo(f"{result.steps} steps in {result.seconds:.0f} s; model: {summary['model']}")
 
 
-def test(
+def test_command(
     model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     plots: Annotated[

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from huozi.dynamics.loop import Bounds
 from huozi.dynamics.state import State, temperature, volume
+from huozi.files import atomic_path
 from huozi.units import ASE_TIME
-from huozi.workflow import atomic_path
 
 
 class BlowUpError(ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 
 from huozi.arrays import jnp
 from huozi.dynamics.state import State
-from huozi.workflow import atomic_path
+from huozi.files import atomic_path
 
 
 def save_checkpoint(path: Path, state: State, width: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from huozi.files import write_text
 from huozi.units import AMU_A3_GCM3, GPA
-from huozi.workflow import write_text
 
 Array = NDArray[Any]
 

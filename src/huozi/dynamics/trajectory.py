@@ -19,8 +19,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write as ase_write
 from numpy.typing import NDArray
 
+from huozi.files import atomic_path
 from huozi.units import ASE_TIME
-from huozi.workflow import atomic_path
 
 Array = NDArray[Any]
 

@@ -150,7 +150,7 @@ def displacements(positions: Any, cell: Any, neighbors: Neighbors) -> Any:
 
 
 def forces_from_pairs(gradient: Any, neighbors: Neighbors) -> Any:
-    """Forces (n, 3) from the energy's gradient with respect to the displacements (n, m, 3).
+    """Collect forces (n, 3) from the energy's gradient by the displacements (n, m, 3).
 
     An atom is pulled by the pairs of its own row and pushed by the same pairs seen from the
     other side, found in the reverse slots: a gather, where a scatter-add would be slower. The

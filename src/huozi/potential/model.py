@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from huozi import __version__
 from huozi.arrays import jax, jnp
+from huozi.files import atomic_path
 from huozi.neighbors import (
     Evaluation,
     Neighbors,
@@ -27,7 +28,6 @@ from huozi.potential.batch import element_rows
 from huozi.potential.moment import MomentConfig, Params, element_energies
 from huozi.potential.moments import moments, pull
 from huozi.systems import System
-from huozi.workflow import atomic_path
 
 FORMAT = "huozi-potential-1"
 BLOCK = 128

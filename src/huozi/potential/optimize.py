@@ -17,6 +17,7 @@ from huozi.potential.muon import scale_by_muon
 from huozi.potential.settings import TrainConfig
 
 SAMPLE_ROWS = 4096
+SPREAD_FLOOR = 1e-3
 WARM_UP = 0.01
 
 
@@ -137,7 +138,7 @@ def scaling_from_data(
         values = np.asarray(descriptors(mix, jnp.asarray(rows), architecture), np.float64)
         spread = values.std(0)
         mean.append(values.mean(0))
-        deviation.append(spread + 1e-3 * max(float(spread.mean()), 1e-3))
+        deviation.append(spread + SPREAD_FLOOR * max(float(spread.max()), 1e-3))
     return {
         "whitening": whitening,
         "mean": jnp.asarray(np.array(mean), jnp.float32),

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from huozi import __version__
 from huozi.arrays import jax, jnp
+from huozi.files import atomic_path, write_json
 from huozi.potential.batch import PreparedFrame, assemble, choose_capacity, pack, prepare
 from huozi.potential.metrics import Evaluator, Metrics
 from huozi.potential.model import Model, load_model
@@ -29,7 +30,7 @@ from huozi.potential.optimize import (
 )
 from huozi.potential.settings import TrainConfig
 from huozi.systems import Dataset, fit_e0
-from huozi.workflow import RunFolder, atomic_path, write_json
+from huozi.workflow import RunFolder
 
 VALIDATIONS = 40
 REPLAN_STEPS = 20

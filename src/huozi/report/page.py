@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from huozi.files import written_aside
 from huozi.report.embed import figure_html
 from huozi.report.viewer import viewer_data
-from huozi.systems.aside import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from huozi.systems.aside import written_aside
+from huozi.files import written_aside
 from huozi.systems.deepmd import (
     Store,
     is_system,

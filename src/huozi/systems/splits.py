@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from huozi.systems.aside import written_aside
+from huozi.files import written_aside
 from huozi.systems.frame import Array, Dataset, Frame
 
 PARTS = ("train", "valid", "test")

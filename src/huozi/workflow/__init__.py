@@ -1,6 +1,5 @@
-"""Runs, events and files that survive any interruption."""
+"""Runs: folders with settings, events and results, which survive any interruption."""
 
-from huozi.workflow.files import atomic_path, digest, write_json, write_text
 from huozi.workflow.run import RunFolder
 
-__all__ = ["RunFolder", "atomic_path", "digest", "write_json", "write_text"]
+__all__ = ["RunFolder"]

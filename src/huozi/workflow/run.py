@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from huozi.workflow.files import write_text
+from huozi.files import write_text
 
 
 @dataclass(frozen=True)

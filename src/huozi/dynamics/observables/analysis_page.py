@@ -11,7 +11,7 @@ import numpy as np
 
 from huozi import __version__, report
 from huozi.dynamics.observables.analysis import Analysis
-from huozi.workflow import atomic_path, write_json
+from huozi.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

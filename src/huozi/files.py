@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -34,8 +37,36 @@ def written_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         fresh = workspace / path.name
         yield fresh
+        if fresh.is_file():
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())
         if path.is_dir():
             path.rename(workspace / "old")
         os.replace(fresh, path)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def atomic_path(path: str | Path) -> AbstractContextManager[Path]:
+    """Yield a free path beside the file `path`, to which it is renamed in the end.
+
+    An interrupted or failed block leaves what was at `path` before.
+    """
+    return written_aside(path, overwrite=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole text file or nothing."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a whole JSON file or nothing."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from huozi.workflow import RunFolder, atomic_path, digest, write_json, write_text
+from huozi.files import atomic_path, digest, write_json, write_text
+from huozi.workflow import RunFolder
 
 
 def test_failure_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
     target = tmp_path / "result.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("half way")
+
+    def stop_half_way() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        stop_half_way()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["result.txt"]
 

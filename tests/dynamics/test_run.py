@@ -307,7 +307,7 @@ def test_bad_input_is_refused_before_anything_is_written(change, message, tmp_pa
         ({"pressure": 1.0}, "a pressure needs ensemble npt; found nvt"),
         ({"temperature": 0.0}, "nvt needs a temperature above 0 K"),
         ({"ensemble": "npt", "thermostat": "langevin"}, "npt works with the csvr thermostat alone"),
-        ({"skin": 0.5}, "must be below half the skin"),
+        ({"skin": 0.4}, "must be below half the skin"),
     ],
 )
 def test_a_bad_setting_is_one_sentence(settings, message):

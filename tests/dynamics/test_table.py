@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from huozi.dynamics.table import build_table, holds
+from huozi.dynamics.table import build_table, room
 from huozi.neighbors import build_neighbors
 
 
@@ -25,22 +25,23 @@ def test_no_pair_is_missed_while_the_table_holds(seed, move, strain):
     table = build_table(positions, cell, pbc, 3.0, 0.8)
     stretch = np.eye(3) + rng.uniform(-strain, strain, (3, 3))
     moved = positions @ stretch + rng.uniform(-move, move, (12, 3)) / np.sqrt(3)
-    if holds(table, moved, cell @ stretch, True):
+    if room(table, moved, cell @ stretch, True) >= 0:
         fresh = build_neighbors(moved, cell @ stretch, pbc, 3.0)
         wanted = pairs(fresh, moved, cell @ stretch, 3.0)
         assert wanted == pairs(table.neighbors, moved, cell @ stretch, 3.0)
 
 
-def test_it_holds_for_half_the_skin_and_not_beyond():
+def test_there_is_room_for_half_the_skin():
     positions, cell = np.zeros((2, 3)), np.eye(3) * 9
     positions[1] = 4
     table = build_table(positions, cell, np.ones(3, bool), 3.0, 1.0)
+    step = np.array([0.3, 0, 0.4])
     for moves_cell in (False, True):
-        assert holds(table, positions + np.array([0.499, 0, 0]), cell, moves_cell)
-        assert not holds(table, positions + np.array([0.501, 0, 0]), cell, moves_cell)
-        assert not holds(table, positions + np.nan, cell, moves_cell)
-    assert holds(table, positions * 0.99, cell * 0.99, True)
-    assert not holds(table, positions * 0.6, cell * 0.6, True)
+        np.testing.assert_allclose(room(table, positions, cell, moves_cell), 0.5)
+        np.testing.assert_allclose(room(table, positions + step, cell, moves_cell), 0, atol=1e-12)
+        assert not room(table, positions + np.nan, cell, moves_cell) >= 0
+    assert 0.4 < room(table, positions * 0.99, cell * 0.99, True) < 0.5
+    assert room(table, positions * 0.6, cell * 0.6, True) < 0
 
 
 def test_a_row_that_overflows_widens_the_table_with_some_room():

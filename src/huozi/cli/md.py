@@ -178,6 +178,8 @@ def read_structure(text: str) -> Atoms:
         raise FileNotFoundError(f"no structure file {path}")
     try:
         atoms = read(text)
+    except (StopIteration, IndexError) as error:
+        raise ValueError(f"{path} has no frame {text.rpartition('@')[2]}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"ASE cannot read a structure from {text} ({reason})") from error
@@ -205,7 +207,7 @@ def _write_structure(result: Any, out: Path) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
-    from huozi.workflow import atomic_path
+    from huozi.files import atomic_path
 
     atoms = result.system.to_atoms()
     atoms.calc = SinglePointCalculator(atoms, energy=result.energy, forces=result.forces)

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from huozi.arrays import jax, jnp
-from huozi.dynamics.table import Table, build_table, holds
+from huozi.dynamics.table import Table, build_table, room
 from huozi.neighbors import Evaluate, Evaluation, ForceField
 
 
@@ -29,7 +29,7 @@ class ForceFieldCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (ASE)
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 (ASE)
 
-    def __init__(self, force_field: ForceField, skin: float = 1.0) -> None:
+    def __init__(self, force_field: ForceField, skin: float = 0.6) -> None:
         super().__init__()
         self.force_field = force_field
         self.skin = skin
@@ -86,7 +86,7 @@ def _evaluate_and_check(
 ) -> tuple[Evaluation, Any]:
     positions, cell = jnp.asarray(positions), jnp.asarray(cell)
     evaluation = evaluate(positions, cell, table.neighbors)
-    return evaluation, holds(table, positions, cell, moves_cell)
+    return evaluation, room(table, positions, cell, moves_cell) >= 0
 
 
 _evaluate_checked = jax.jit(_evaluate_and_check, static_argnames="moves_cell")

@@ -58,7 +58,7 @@ class MDConfig(BaseModel):
         True, description="Save velocities with every frame (for spectra)."
     )
     skin: float = Field(
-        1.0, gt=0, description="Neighbours are searched this far beyond the cutoff, Å."
+        0.6, gt=0, description="Neighbours are searched this far beyond the cutoff, Å."
     )
     max_temperature: float = Field(
         10000.0, gt=0, description="Stop when the temperature passes this, K."
@@ -67,7 +67,7 @@ class MDConfig(BaseModel):
         200.0, gt=0, description="Stop when the force on an atom passes this, eV/Å."
     )
     max_displacement: float = Field(
-        0.4, gt=0, description="Stop when an atom moves further in one step, Å (below skin/2)."
+        0.25, gt=0, description="Stop when an atom moves further in one step, Å (below skin/2)."
     )
     max_volume_ratio: float = Field(
         3.0, gt=1, description="Stop when the volume grows or shrinks by this factor (npt)."

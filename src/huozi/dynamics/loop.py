@@ -17,7 +17,7 @@ from huozi.dynamics.state import (
     temperature,
     volume,
 )
-from huozi.dynamics.table import Table, holds, largest_move
+from huozi.dynamics.table import Table, largest_move, room
 from huozi.neighbors import Evaluate
 
 RUNNING, STALE, BAD = 0, 1, 2
@@ -113,10 +113,11 @@ def advance(
     stop: Any,
     schedule: Schedule,
 ) -> tuple[State, Records, Any]:
-    """Run until step `stop`, until the table no longer holds, or until a bound is passed.
+    """Run until step `stop`, until the table wears out, or until a bound is passed.
 
-    A step whose forces were found with a table that no longer holds at its end, or that passes
-    a bound, is taken back: the state returned is always good.
+    The loop ends before a step as large as the last could outrun the table. Should a step outrun
+    it nevertheless, its forces are not to be trusted; it is taken back, like one that passes a
+    bound. The state returned is always good.
 
     Returns
     -------
@@ -133,12 +134,14 @@ def advance(
     def one_step(carry: tuple[State, Records, Any]) -> tuple[State, Records, Any]:
         old, records, _ = carry
         new = integrator.step(old, lambda x, cell: evaluate(x, cell, table.neighbors))
-        fresh = holds(table, new.positions, new.cell, integrator.moves_cell)
-        good = within(bounds, old, new, integrator)
-        keep = fresh & good
+        moves_cell = integrator.moves_cell
+        left = room(table, new.positions, new.cell, moves_cell)
+        moved = largest_move(old.positions, old.cell, new.positions, new.cell, moves_cell)
+        held, good = left >= 0, within(bounds, moved, new, integrator.dof)
+        keep = held & good
         state = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, old)
         records = _record(records, state, integrator, schedule, keep)
-        status = jnp.where(keep, RUNNING, jnp.where(fresh, BAD, STALE))
+        status = jnp.where(held & ~good, BAD, jnp.where(left >= moved, RUNNING, STALE))
         return state, records, status
 
     start = (state, _empty(state, schedule), jnp.asarray(RUNNING))
@@ -151,13 +154,12 @@ def single_step(integrator: Integrator, evaluate: Evaluate, state: State, table:
     return integrator.step(state, lambda x, cell: evaluate(x, cell, table.neighbors))
 
 
-def within(bounds: Bounds, old: State, new: State, integrator: Integrator) -> Any:
-    """Whether a step stayed within the bounds; not a number is outside."""
-    moved = largest_move(old.positions, old.cell, new.positions, new.cell, integrator.moves_cell)
+def within(bounds: Bounds, moved: Any, new: State, dof: Any) -> Any:
+    """Whether a step that moved an atom this far, Å, stayed in bounds; not a number is outside."""
     pulled = jnp.max(jnp.sum(new.forces**2, axis=1))
     good = (moved <= bounds.displacement) & (pulled <= bounds.force**2)
     good &= jnp.isfinite(new.energy)
-    good &= temperature(new, integrator.dof) <= bounds.temperature
+    good &= temperature(new, dof) <= bounds.temperature
     size = volume(new.cell)
     return good & (size >= bounds.volume[0]) & (size <= bounds.volume[1])
 

@@ -226,7 +226,7 @@ class _Run:
 
     def _begin(self) -> None:
         """Check and record the state at step 0."""
-        if not within(self.bounds, self.state, self.state, self.integrator):
+        if not within(self.bounds, 0.0, self.state, self.integrator.dof):
             self._fail(self.state)
         self.folder.log("start", atoms=len(self.system), table_width=self.table.width)
         frame = {

@@ -59,18 +59,19 @@ def build_table(
     return jax.tree.map(jnp.asarray, table)
 
 
-def holds(table: Table, positions: Any, cell: Any, moves_cell: bool) -> Any:
-    """Whether every pair now within the cutoff is in the table.
+def room(table: Table, positions: Any, cell: Any, moves_cell: bool) -> Any:
+    """How far, Å, any atom may still move until a pair within the cutoff may be missing.
 
     With F the deformation of the cell since the search and d the largest displacement relative
-    to it, a pair at distance r now was closer than |F^-1| (r + 2 d) then. Not a number holds
-    nothing.
+    to it, a pair at distance r now was closer than |F^-1| (r + 2 d) then: it is in the table
+    if that is below cutoff + skin. The table holds while there is no less than no room; not a
+    number holds nothing.
     """
     stretch = 1.0
     if moves_cell:
         stretch += jnp.linalg.norm(jnp.linalg.solve(cell, table.cell) - jnp.eye(3))
     moved = largest_move(table.positions, table.cell, positions, cell, moves_cell)
-    return stretch * (table.cutoff + 2 * moved) <= table.cutoff + table.skin
+    return ((table.cutoff + table.skin) / stretch - table.cutoff) / 2 - moved
 
 
 def largest_move(old: Any, old_cell: Any, positions: Any, cell: Any, moves_cell: bool) -> Any:

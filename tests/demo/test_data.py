@@ -16,7 +16,7 @@ from huozi.demo.data import (
     prepare_data,
     substance,
 )
-from huozi.systems import Dataset, Frame, System, read, write
+from huozi.systems import Dataset, Frame, Labels, System, read, write
 from tests.demo.conftest import cluster, crystal
 
 
@@ -69,7 +69,9 @@ def test_the_start_is_of_the_most_frequent_composition():
     dataset = crystal(4, 4) + cluster(2, 4)
     start = choose_start(dataset, 40.0)
     assert len(start) == 32
-    assert density(start.system) == pytest.approx(np.median([density(f.system) for f in dataset[:4]]))
+    assert density(start.system) == pytest.approx(
+        np.median([density(f.system) for f in dataset[:4]])
+    )
 
 
 def test_open_systems_have_no_density_and_no_reference(tmp_path, cluster_file):
@@ -106,3 +108,11 @@ def test_the_embedded_set_is_water_in_parts_without_overlap():
     seen = {frame.system.positions.tobytes() for frame in train}
     assert all(frame.system.positions.tobytes() not in seen for frame in test)
     assert all(frame.labels.forces is not None for frame in train + test)
+
+
+def test_data_without_labels_are_refused_and_nothing_is_written(tmp_path):
+    bare = Dataset(tuple(replace(frame, labels=Labels()) for frame in crystal(10, 5)))
+    write(bare, tmp_path / "bare.extxyz")
+    with pytest.raises(ValueError, match="no frame of the data set has an energy or forces"):
+        prepare_data(tmp_path / "out", [tmp_path / "bare.extxyz"], 40.0)
+    assert not (tmp_path / "out").exists()

@@ -68,4 +68,5 @@ def one_line(error: BaseException) -> str:
             f"{found['msg'].removeprefix('Value error, ')}; found {found['input']!r}"
             for found in error.errors()
         )
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"the settings file is not valid YAML: {text}" if isinstance(error, YAMLError) else text

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_masses
 
+from huozi.files import write_json
+from huozi.potential.train import check_labels
 from huozi.systems import Dataset, Frame, System, read, split, write
 from huozi.units import AMU_A3_GCM3
-from huozi.workflow import write_json
 
 TEST_FRACTION = 0.2
 BLOCKS = 25
@@ -71,14 +72,7 @@ def prepare_data(
     if record.exists():
         summary: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         return summary
-    if data is None:
-        train, test = embedded_water()
-    else:
-        whole = read([str(path) for path in data])
-        block = max(1, len(whole) // BLOCKS)
-        parts = split(whole, (1 - TEST_FRACTION, 0.0, TEST_FRACTION), by="block", block=block)
-        train, test = parts.train, parts.test
-        parts.save(folder / "split.json")
+    train, test = embedded_water() if data is None else take_apart(data, folder / "split.json")
     start = choose_start(test, temperature)
     reference = Dataset(tuple(f for f in (*train, *test) if alike(f, start, temperature)))
     for name, frames in (
@@ -101,6 +95,16 @@ def prepare_data(
     }
     write_json(record, summary)
     return summary
+
+
+def take_apart(data: Sequence[str | Path], record: Path) -> tuple[Dataset, Dataset]:
+    """Read frames and keep a fifth of them for testing; the split is recorded."""
+    whole = read([str(path) for path in data])
+    check_labels(whole)
+    block = max(1, len(whole) // BLOCKS)
+    parts = split(whole, (1 - TEST_FRACTION, 0.0, TEST_FRACTION), by="block", block=block)
+    parts.save(record)
+    return parts.train, parts.test
 
 
 def choose_start(test: Dataset, temperature: float) -> Frame:

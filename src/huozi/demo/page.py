@@ -148,7 +148,10 @@ def add_accuracy(page: Page, story: Story) -> None:
     ]
     page.add_table(["Test frames", "RMSE", "MAE"], rows)
     if parity.forces.size:
-        page.add_figure(report.parity_forces(*parity.forces), "Force components on the test frames; colour: how many lie on one spot.")
+        page.add_figure(
+            report.parity_forces(*parity.forces),
+            "Force components on the test frames; colour: how many lie on one spot.",
+        )
     if parity.energy.size:
         page.add_figure(report.parity_energies(*parity.energy), "Energies of the test frames.")
     panels = {

@@ -21,10 +21,11 @@ from huozi.demo.page import demo_page
 from huozi.demo.story import Story
 from huozi.dynamics import MDProgress, MDResult, run_md
 from huozi.dynamics.observables import RunData, analyse, read_run, write_analysis
+from huozi.files import atomic_path, write_json
 from huozi.potential import Model, evaluate, train
 from huozi.systems import System, read
 from huozi.units import ASE_TIME
-from huozi.workflow import RunFolder, atomic_path, write_json
+from huozi.workflow import RunFolder
 
 
 def _silent() -> AbstractContextManager[None]:
@@ -104,9 +105,10 @@ def run_demo(
     """
     out, config, display = Path(out), config or DemoConfig(), display or Display()
     folder = RunFolder(out)
-    claim_folder(folder, data, config)
+    settings = check_folder(folder, data, config)
     with stage(folder, "data"):
         summary = prepare_data(out / "data", data, config.temperature)
+        folder.write_config(settings)
     display.say(lines.data(summary))
     with stage(folder, "training"), display.training() as report:
         frames = read(out / "data" / "train.extxyz")
@@ -134,8 +136,10 @@ def run_demo(
     return DemoResult(path, out / "train" / "model.safetensors", story.numbers)
 
 
-def claim_folder(folder: RunFolder, data: Sequence[str | Path] | None, config: DemoConfig) -> None:
-    """Write the settings, or check that the folder holds this very demo.
+def check_folder(
+    folder: RunFolder, data: Sequence[str | Path] | None, config: DemoConfig
+) -> dict[str, Any]:
+    """Return the settings to be stored; the folder must be free or hold this very demo.
 
     Raises
     ------
@@ -157,8 +161,7 @@ def claim_folder(folder: RunFolder, data: Sequence[str | Path] | None, config: D
                     f"{folder.path} holds another run ({name} {before}, now {value}); "
                     "choose another folder with --out, or delete this one"
                 )
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write_config(wanted)
+    return wanted
 
 
 def constant_temperature(

@@ -117,7 +117,7 @@ def test_batches_give_the_same_as_single_frames(water: Atoms) -> None:
     model = WATER_MODEL
     prepared = prepare(Dataset(tuple(frames)), model.elements, model.e0, model.config)
     width = max(p.index.shape[1] for p in prepared)
-    capacity = Capacity((56, 32), 5, width)
+    capacity = Capacity((56, 32), 5, width, virials=True)
     batch = assemble(prepared, capacity)
     found = predict(model.params, model.config, capacity.segments, batch)
     for f, (frame, item) in enumerate(zip(frames, prepared, strict=True)):

@@ -44,7 +44,7 @@ class PreparedFrame:
         Element of each neighbour, -1 in padded slots.
     index, reverse : (n, m) int32
         As in `huozi.neighbors.Neighbors`, for the sorted rows.
-    moments : (n, B, M) float32
+    moments : (n, M, B) float32
     reference : float
         Sum of the atoms' E0, eV.
     frame : Frame
@@ -69,14 +69,14 @@ class Batch:
 
     Parameters
     ----------
-    vectors : (A, m, 3); species, index, reverse : (A, m); moments : (A, B, M)
+    vectors : (A, m, 3); species, index, reverse : (A, m); moments : (A, M, B)
         As in `PreparedFrame`.
     frame : (A,) int32
         Frame of each row; F in padded rows.
     atoms : (F,) float32
         Number of atoms of each frame, 1 where there is no frame.
-    energy : (F,), forces : (A, 3), virial : (F, 3, 3)
-        Labels above E0, eV and eV/Å, float32.
+    energy : (F,), forces : (A, 3), virial : (F, 3, 3) or None
+        Labels above E0, eV and eV/Å, float32; None when no frame of the data has a virial.
     energy_weight : (F,), force_weight : (A,), virial_weight : (F,)
         1 where there is a label, else 0.
     """
@@ -98,11 +98,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Shape shared by all batches: rows of each element, frames, and slots a row."""
+    """Shape shared by all batches: rows of each element, frames, slots a row, virials or not."""
 
     segments: tuple[int, ...]
     frames: int
     width: int
+    virials: bool
 
 
 def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
@@ -227,7 +228,12 @@ def choose_capacity(frames: Sequence[PreparedFrame], batch_atoms: int) -> Capaci
     segments = tuple(int(-(-c // 8) * 8) for c in wanted)
     smallest = max(1, int(counts.sum(1).min()))
     most = min(len(frames), max(1, sum(segments) // smallest), 4 * per_batch)
-    return Capacity(segments, most, max(f.index.shape[1] for f in frames))
+    return Capacity(
+        segments,
+        most,
+        width=max(f.index.shape[1] for f in frames),
+        virials=any(f.frame.labels.virial is not None for f in frames),
+    )
 
 
 def pack(counts: Array, capacity: Capacity, order: Iterable[int]) -> list[list[int]]:
@@ -298,6 +304,6 @@ def assemble(frames: Sequence[PreparedFrame], capacity: Capacity) -> Batch:
         if labels.virial is not None:
             virial[f], virial_weight[f] = labels.virial, 1
     return Batch(
-        vectors, species, index, reverse, moment_rows, frame_of, atoms, energy, forces, virial,
-        energy_weight, force_weight, virial_weight,
+        vectors, species, index, reverse, moment_rows, frame_of, atoms, energy, forces,
+        virial if capacity.virials else None, energy_weight, force_weight, virial_weight,
     )  # fmt: skip

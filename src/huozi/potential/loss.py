@@ -12,7 +12,7 @@ from huozi.potential.moments import trainable_pull
 
 
 class Prediction(NamedTuple):
-    """Energies (F,) above E0 in eV, forces (A, 3) in eV/Å, virials (F, 3, 3) in eV."""
+    """Energies (F,) above E0 in eV, forces (A, 3) in eV/Å, virials (F, 3, 3) in eV or None."""
 
     energy: Any
     forces: Any
@@ -41,12 +41,14 @@ def predict(
 
     pairs = trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
     table = Neighbors(batch.index, None, batch.reverse, batch.species >= 0)
-    row_virial = -jnp.einsum("nmi,nmj->nij", batch.vectors, pairs)
 
     def by_frame(rows: Any) -> Any:
         return jax.ops.segment_sum(rows, batch.frame, frames + 1)[:frames]
 
-    return Prediction(by_frame(energies), forces_from_pairs(pairs, table), by_frame(row_virial))
+    virial = None
+    if batch.virial is not None:
+        virial = by_frame(-jnp.einsum("nmi,nmj->nij", batch.vectors, pairs))
+    return Prediction(by_frame(energies), forces_from_pairs(pairs, table), virial)
 
 
 def loss(
@@ -64,15 +66,15 @@ def loss(
     found = predict(params, config, segments, batch)
     energy = batch.energy_weight * (found.energy - batch.energy) ** 2 / batch.atoms
     forces = batch.force_weight[:, None] * (found.forces - batch.forces) ** 2
-    virial = batch.virial_weight[:, None, None] * (found.virial - batch.virial) ** 2
-    virial = virial / batch.atoms[:, None, None]
 
     def mean(values: Any, weight: Any) -> Any:
         per_label = values.size // weight.size
         return jnp.sum(values) / (jnp.maximum(jnp.sum(weight), 1) * per_label)
 
-    return (
-        weights.energy * mean(energy, batch.energy_weight)
-        + weights.forces * mean(forces, batch.force_weight)
-        + weights.virial * mean(virial, batch.virial_weight)
-    )
+    total = weights.energy * mean(energy, batch.energy_weight)
+    total += weights.forces * mean(forces, batch.force_weight)
+    if batch.virial is not None:
+        virial = batch.virial_weight[:, None, None] * (found.virial - batch.virial) ** 2
+        virial = virial / batch.atoms[:, None, None]
+        total += weights.virial * mean(virial, batch.virial_weight)
+    return total

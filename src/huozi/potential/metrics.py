@@ -102,7 +102,10 @@ class Evaluator:
             chosen = [self.frames[i] for i in members]
             batch = assemble(chosen, self.capacity)
             out = _predict(params, config, self.capacity.segments, batch)
-            energy, forces, virial = (np.asarray(x, np.float64) for x in out)
+            energy, forces = np.asarray(out.energy, float), np.asarray(out.forces, float)
+            virial = np.zeros((len(energy), 3, 3))
+            if out.virial is not None:
+                virial = np.asarray(out.virial, float)
             for f, i in enumerate(members):
                 original = np.argsort(self.frames[i].order, kind="stable")
                 found[i] = (

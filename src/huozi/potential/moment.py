@@ -1,7 +1,7 @@
 """The ``moment`` architecture: one hop, strictly local, invariant by construction.
 
-    A_i[k, lm] = sum_{z n} c[z_i, l, z n, k] P_i[z n, lm]
-    D_i        = { A[k, 00] } with { sum_m A[k, lm] A[q, lm] }      k < K, q < K', l <= l_max
+    A_i[lm, k] = sum_{z n} c[z_i, l, z n, k] P_i[lm, z n]
+    D_i        = { A[00, k] } with { sum_m A[lm, q] A[lm, k] }      k < K, q < K', l <= l_max
     E_i        = E0[z_i] + MLP_{z_i}(D_i) - MLP_{z_i}(0)
 
 The sum over neighbours (`huozi.potential.moments`) comes before the mixing, so a pair costs a
@@ -51,7 +51,7 @@ def whitening_matrices(samples: list[Any], degree: int) -> np.ndarray:
 
     Parameters
     ----------
-    samples : list of (n_z, B, (degree + 1)^2) arrays
+    samples : list of (n_z, (degree + 1)^2, B) arrays
         Moments of atoms of each element, n_z >= 1.
     degree : int
 
@@ -62,10 +62,10 @@ def whitening_matrices(samples: list[Any], degree: int) -> np.ndarray:
     matrices = []
     for moments in samples:
         for degree_slice in degree_slices(degree):
-            x = np.asarray(moments[:, :, degree_slice], np.float64)
+            x = np.asarray(moments[:, degree_slice], np.float64)
             if degree_slice.start == 0:
                 x = x - x.mean(0)
-            covariance = np.einsum("abm,acm->bc", x, x) / (x.shape[0] * x.shape[2])
+            covariance = np.einsum("amb,amc->bc", x, x) / (x.shape[0] * x.shape[1])
             values, vectors = np.linalg.eigh(covariance)
             floor = WHITENING_FLOOR * max(float(values[-1]), 1e-6)
             matrices.append(vectors / np.sqrt(np.maximum(values, 0) + floor))
@@ -136,13 +136,13 @@ def fold(raw: Params, scaling: Params) -> Params:
 
 
 def descriptors(mix: Any, moments: Any, config: MomentConfig) -> Any:
-    """Invariants (n, D) of atoms of one element; mix (L + 1, B, K), moments (n, B, lm)."""
+    """Invariants (n, D) of atoms of one element; mix (L + 1, B, K), moments (n, lm, B)."""
     parts = []
     for degree, degree_slice in enumerate(degree_slices(config.degree)):
-        mixed = jnp.einsum("nbm,bk->nkm", moments[:, :, degree_slice], mix[degree])
+        mixed = moments[:, degree_slice] @ mix[degree]
         if degree == 0:
-            parts.append(mixed[:, :, 0])
-        products = jnp.einsum("nkm,nqm->nkq", mixed, mixed[:, : config.partners])
+            parts.append(mixed[:, 0])
+        products = jnp.einsum("nmq,nmk->nqk", mixed[:, :, : config.partners], mixed)
         parts.append(products.reshape(len(mixed), -1))
     return jnp.concatenate(parts, axis=-1)
 
@@ -176,7 +176,7 @@ def atomic_energies(
     config : MomentConfig
     segments : tuple of int
         How many rows belong to each element, in the model's order; their sum is n.
-    moments : (n, B, (degree + 1)^2) array
+    moments : (n, (degree + 1)^2, B) array
 
     Returns
     -------

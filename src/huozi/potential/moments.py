@@ -1,6 +1,6 @@
 """Moments of the neighbour density: the part of the potential that has no parameters.
 
-    P_i[z n, lm] = sum over neighbours j of species z: B_n(r_ij) Y_lm(r̂_ij)
+    P_i[lm, z n] = sum over neighbours j of species z: B_n(r_ij) Y_lm(r̂_ij)
 
 Because nothing here is trained, the moments of a training frame are computed once; what is
 left for each training step is two linear maps between pairs and atoms, `pull` and its transpose
@@ -61,10 +61,10 @@ def moments(vectors: Any, species: Any, config: MomentConfig, elements: int) -> 
 
     Returns
     -------
-    (n, B = Z * radial, (degree + 1)^2) array
+    (n, M = (degree + 1)^2, B = Z * radial) array
     """
     pairs = _pairs(vectors, species, config, elements)
-    return jnp.einsum("nbj,nmj->nbm", pairs.radial, _angular(pairs.unit, config))
+    return jnp.einsum("nmj,nbj->nmb", _angular(pairs.unit, config), pairs.radial)
 
 
 def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradient: Any) -> Any:
@@ -78,7 +78,7 @@ def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradie
     ----------
     vectors, species, config, elements
         As in `moments`.
-    gradient : (n, B, (degree + 1)^2) array
+    gradient : (n, M, B) array
         Derivative of the energy by the moments, eV.
 
     Returns
@@ -88,7 +88,7 @@ def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradie
     """
     pairs = _pairs(vectors, species, config, elements)
     both = jnp.concatenate([pairs.radial, pairs.slope], axis=2)
-    coefficients = jnp.einsum("nbm,nbj->nmj", gradient, both)
+    coefficients = jnp.einsum("nmb,nbj->nmj", gradient, both)
     tangential, radial = jnp.split(coefficients, 2, axis=2)
     angular, derivative = jax.vjp(lambda *unit: _angular(unit, config), *pairs.unit)
     x, y, z = pairs.unit

@@ -116,9 +116,7 @@ def _complete_cell(cell: Array, pbc: Array) -> Array:
     return np.asarray(box)
 
 
-def _fill_rows(
-    n: int, centre: Array, other: Array, image: Array, width: int | None
-) -> Neighbors:
+def _fill_rows(n: int, centre: Array, other: Array, image: Array, width: int | None) -> Neighbors:
     """Spread a half list over the rows of both atoms, keeping track of the reverse slots."""
     pairs = len(centre)
     row = np.concatenate([centre, other])

@@ -14,7 +14,7 @@ DATA_HELP = "Files or folders: extxyz, deepmd/npy, ASE databases, ..."
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(train)
-    app.command("test")(test_command)
+    app.command("test")(compare)
 
 
 def train(
@@ -73,7 +73,7 @@ def train(
     typer.echo(f"{result.steps} steps in {result.seconds:.0f} s; model: {summary['model']}")
 
 
-def test_command(
+def compare(
     model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     plots: Annotated[

@@ -10,15 +10,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from huozi.cli.main import app
 from huozi.demo import DemoConfig, Display, run_demo
+from huozi.demo.page import demo_page
+from huozi.dynamics.observables import analyse
 from huozi.potential import evaluate, load_model
-from huozi.systems import read
+from huozi.systems import read, write
 from huozi.workflow import RunFolder
+from tests.demo.conftest import cluster
 
 CONFIG = DemoConfig(train_budget=4, picoseconds=1, temperature=30)
 COMMAND = [sys.executable, "-c", "from huozi.cli.main import main; main()"]
@@ -133,16 +137,26 @@ def test_another_demo_in_the_same_folder_is_refused(demo, crystal_file):
         run_demo(out, None, CONFIG)
 
 
-def test_open_clusters_and_the_command_line(tmp_path, cluster_file):
-    arguments = ["demo", "--data", str(cluster_file), "--out", str(tmp_path / "run"), "--json"]
-    options = ["--train-budget", "4s", "--picoseconds", "0.2", "--temperature", "5"]
+def test_the_command_prints_one_object(demo, crystal_file):
+    result, _, _ = demo
+    arguments = ["demo", "--data", str(crystal_file), "--out", str(result.report.parent), "--json"]
+    options = ["--train-budget", "4s", "--picoseconds", "1", "--temperature", "30"]
     done = CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     numbers = json.loads(done.stdout)
-    assert numbers["data"]["substance"] == "Ar13"
-    page = (tmp_path / "run" / "report.html").read_text()
+    assert numbers["test"] == result.numbers["test"]
+    assert numbers["constant_temperature"] == result.numbers["constant_temperature"]
+    assert numbers["seconds"]["training"] == result.numbers["seconds"]["training"]
+
+
+def test_an_open_system_has_a_report_without_structure(demo, tmp_path):
+    """A cluster has no density, so no g(r) and no reference; everything else is there."""
+    write(cluster(20, 3), tmp_path / "cluster.xyz")
+    story = replace(demo[0].story, analysis=analyse(tmp_path / "cluster.xyz", time_step=8.0))
+    page = demo_page(story).html()
     assert "<h2>Structure</h2>" not in page
     assert "the system is not periodic" in page
+    assert "<h1>Ar32" in page
 
 
 def test_bad_settings_leave_nothing_behind(tmp_path):

@@ -67,11 +67,14 @@ class DemoResult:
         ``report.html`` and the model file.
     numbers : dict
         Every number of the report, ready for JSON; also ``results.json``.
+    story : Story
+        What the report was made from: the model, its errors, the analysis of the simulation.
     """
 
     report: Path
     model: Path
     numbers: dict[str, Any]
+    story: Story
 
 
 def run_demo(
@@ -133,7 +136,7 @@ def run_demo(
     write_json(out / "results.json", story.numbers)
     path = demo_page(story).write(out / "report.html")
     display.say(f"report     {path}, {sum(story.seconds.values()):.0f} s in all")
-    return DemoResult(path, out / "train" / "model.safetensors", story.numbers)
+    return DemoResult(path, out / "train" / "model.safetensors", story.numbers, story)
 
 
 def check_folder(

@@ -129,7 +129,7 @@ def train(
     valid : Dataset, optional
         Validation frames; without them a random part of `dataset` is held out.
     report : callable, optional
-        Called with the values of each logged event, for a progress display.
+        Called with each logged event, and with the progress between them, for a display.
 
     Returns
     -------
@@ -344,14 +344,17 @@ class Trainer:
         self.learner, value = self.step_function(self.learner, batch, schedule)
         self.losses.append(value)
         progress.step += 1
-        if config.steps:
-            progress.done = progress.step / config.steps
-            return
         since = progress.step - self.timer[1]
         if since == 1 or since % REPLAN_STEPS == 0:
             jax.block_until_ready(value)
-            self.keep_to_budget(since)
-        progress.done = min(1.0, progress.done + progress.pace)
+            if not config.steps:
+                self.keep_to_budget(since)
+            if self.report:
+                self.report({"event": "progress", "step": progress.step, "done": progress.done})
+        if config.steps:
+            progress.done = progress.step / config.steps
+        else:
+            progress.done = min(1.0, progress.done + progress.pace)
 
     def keep_to_budget(self, since: int) -> None:
         """Set the pace so that the schedule ends with the budget.

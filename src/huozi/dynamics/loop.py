@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +78,7 @@ class Records:
     frame_count: Any
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Schedule:
     """What is recorded, and how much fits into one chunk.
@@ -91,10 +91,10 @@ class Schedule:
         Records of each kind a chunk may hold.
     """
 
-    thermo_every: int
-    trajectory_every: int
-    rows: int = field(default=1000)
-    frames: int = field(default=1000)
+    thermo_every: Any
+    trajectory_every: Any
+    rows: int = field(default=1000, metadata={"static": True})
+    frames: int = field(default=1000, metadata={"static": True})
 
     def last_step(self, step: int) -> int:
         """Last step that a chunk starting after `step` may reach without losing a record."""
@@ -103,7 +103,7 @@ class Schedule:
         return min(rows, frames) - 1
 
 
-@partial(jax.jit, static_argnames="schedule")
+@jax.jit
 def advance(
     integrator: Integrator,
     evaluate: Evaluate,

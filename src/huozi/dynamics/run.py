@@ -19,7 +19,6 @@ from huozi.dynamics.loop import (
     BAD,
     STALE,
     Bounds,
-    Schedule,
     advance,
     filled,
     single_step,
@@ -33,6 +32,7 @@ from huozi.dynamics.start import (
     fingerprint,
     first_state,
     make_bounds,
+    make_schedule,
 )
 from huozi.dynamics.state import Integrator, State
 from huozi.dynamics.table import Table, build_table
@@ -43,8 +43,6 @@ from huozi.systems import System
 from huozi.workflow import RunFolder
 
 Array = NDArray[Any]
-
-_FRAME_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +193,7 @@ class _Run:
             self._begin()
         elif start < config.steps:
             self.folder.log("resume", step=start)
-        schedule = Schedule(config.thermo_every, config.trajectory_every, *self._capacity())
+        schedule = make_schedule(config, len(self.system))
         pace, searched, clock = 10, start, Clock(config.timestep)
         while (step := int(self.state.step)) < config.steps:
             due = (step // config.checkpoint_every + 1) * config.checkpoint_every
@@ -239,10 +237,6 @@ class _Run:
         self._keep(np.asarray(thermo_row(self.state, self.integrator))[None], frame)
         if self.config.steps == 0:
             self._checkpoint()
-
-    def _capacity(self) -> tuple[int, int]:
-        """Thermo rows and frames that the device keeps between two looks of the host."""
-        return 1000, int(np.clip(_FRAME_BYTES // (24 * len(self.system)), 1, 1000))
 
     def _keep(self, rows: Array, frames: dict[str, Array]) -> None:
         if len(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from huozi.arrays import jax, jnp
 from huozi.dynamics.checkpoint import load_checkpoint
 from huozi.dynamics.config import MDConfig
-from huozi.dynamics.loop import Bounds
+from huozi.dynamics.loop import RUNNING, Bounds, Schedule, advance, single_step
 from huozi.dynamics.state import (
     Integrator,
     State,
@@ -29,6 +30,8 @@ from huozi.systems import System
 from huozi.workflow import RunFolder
 
 Array = NDArray[Any]
+
+_FRAME_BYTES = 8_000_000
 
 
 def check_system(system: System, config: MDConfig, velocities: Array | None) -> None:
@@ -133,6 +136,12 @@ def make_bounds(config: MDConfig, system: System) -> Bounds:
     )
 
 
+def make_schedule(config: MDConfig, atoms: int) -> Schedule:
+    """Plan what is recorded when, in buffers of limited size."""
+    frames = int(np.clip(_FRAME_BYTES // (24 * atoms), 1, 1000))
+    return Schedule(config.thermo_every, config.trajectory_every, rows=1000, frames=frames)
+
+
 def first_state(
     system: System,
     config: MDConfig,
@@ -148,20 +157,21 @@ def first_state(
         velocities = thermal_velocities(masses, config.temperature, config.seed, drift)
     elif not drift:
         velocities = without_drift(np.asarray(velocities, float), masses)
-    positions, cell = jnp.asarray(system.positions), jnp.asarray(system.cell)
-    evaluation = jax.jit(_call)(evaluate, positions, cell, table.neighbors)
-    return State(
+    state = State(
         step=jnp.asarray(0, jnp.int64),
-        positions=positions,
+        positions=jnp.asarray(system.positions),
         velocities=jnp.asarray(velocities),
-        cell=cell,
+        cell=jnp.asarray(system.cell),
         masses=jnp.asarray(masses),
-        energy=evaluation.energy,
-        forces=evaluation.forces,
-        virial=evaluation.virial,
+        energy=jnp.zeros(()),
+        forces=jnp.zeros((len(system), 3)),
+        virial=jnp.zeros((3, 3)),
         bath=integrator.initial_bath(),
     )
-
-
-def _call(evaluate: Evaluate, *arguments: Any) -> Any:
-    return evaluate(*arguments)
+    # A step that takes no time evaluates the forces: the loop is compiled once, nothing else is.
+    still = replace(integrator, timestep=0.0)
+    bounds, schedule = make_bounds(config, system), make_schedule(config, len(system))
+    after, _, status = advance(still, evaluate, state, table, bounds, 1, schedule)
+    if int(status) != RUNNING:
+        after = single_step(still, evaluate, state, table)
+    return replace(state, energy=after.energy, forces=after.forces, virial=after.virial)

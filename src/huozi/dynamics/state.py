@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from ase.data import atomic_masses
@@ -61,6 +61,8 @@ class State:
 
 class Integrator(Protocol):
     """One step of an equation of motion; a frozen dataclass whose fields are its parameters."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def timestep(self) -> Any:

@@ -25,8 +25,8 @@ test: $(READY)
 	$(VENV)/bin/python -m pytest
 
 check: $(READY)
-	$(VENV)/bin/ruff format --check src tests benchmarks datasets
-	$(VENV)/bin/ruff check src tests benchmarks datasets
+	$(VENV)/bin/ruff format --check src tests benchmarks datasets docs
+	$(VENV)/bin/ruff check src tests benchmarks datasets docs
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -59,16 +59,16 @@ def headline(story: Story) -> list[list[str]]:
         size = 1e3 * float(np.sqrt(np.mean(metrics.parity.forces[0] ** 2)))
         text = f"{metrics.force_rmse_mev_per_A / size:.1%} of the root mean square force"
         rows.append(
-            ["Error of forces, unseen frames", f"{metrics.force_rmse_mev_per_A:.1f} meV/Å", text]
+            ["Force error, unseen frames", f"{metrics.force_rmse_mev_per_A:.1f} meV/Å", text]
         )
     if metrics.energy_rmse_mev_per_atom is not None:
         spread = 1e3 * float(metrics.parity.energy[0].std())
         text = f"the frames' energies scatter by {spread:.2g} meV/atom"
         value = f"{metrics.energy_rmse_mev_per_atom:.2f} meV/atom"
-        rows.append(["Error of energies, unseen frames", value, text])
+        rows.append(["Energy error, unseen frames", value, text])
     if story.drift is not None:
         value = f"{value_with_error(*story.drift)} meV/atom/ps"
-        rows.append(["Energy drift at constant energy", value, "0 for exact integration"])
+        rows.append(["Drift at constant energy", value, "0 for exact integration"])
     if "temperature_K" in numbers:
         entry = numbers["temperature_K"]
         value = f"{value_with_error(entry['value'], entry['error'])} K"
@@ -77,7 +77,15 @@ def headline(story: Story) -> list[list[str]]:
     if story.speed is not None:
         value = f"{story.speed:.2g} ns/day"
         rows.append(["Speed of the simulation", value, f"{machine()['cores']} cores"])
+    if is_water(story.system):
+        text = f"{STORY_CORE_HOURS} in the founding story of the field, see below"
+        rows.append(["Cost of everything", f"{core_hours(story):.2g} core hours", text])
     return rows
+
+
+def core_hours(story: Story) -> float:
+    """Wall time of all stages times the cores of this machine."""
+    return sum(story.seconds.values()) * (machine()["cores"] or 1) / 3600
 
 
 def ambient(story: Story) -> bool:
@@ -98,8 +106,12 @@ def diffusion_rows(story: Story) -> list[list[str]]:
     element = "O" if is_water(story.system) else next(iter(found))
     value = value_with_error(found[element]["value"], found[element]["error"])
     experiment = water.diffusion(story.config.temperature) if ambient(story) else None
-    text = "" if experiment is None else f"{experiment:.2f}, experiment; see the box size below"
-    return [[f"Diffusion coefficient of {element}", f"{value} 10⁻⁵ cm²/s", text]]
+    text = (
+        ""
+        if experiment is None
+        else f"{experiment:.2f}, experiment; the box takes some off, see below"
+    )
+    return [[f"Diffusion coefficient of {element}", f"({value})·10⁻⁵ cm²/s", text]]
 
 
 def peak_rows(story: Story) -> list[list[str]]:
@@ -271,9 +283,8 @@ def add_motion(page: Page, story: Story, drawn: dict[str, Any]) -> None:
         if is_water(story.system):
             text += (
                 " From left to right: hindered translation and rotation of the molecules, their "
-                "bending, and the stretching of O–H bonds. Nuclei are classical, so the bands lie "
-                "where the potential puts harmonic and classical anharmonic motion; the measured "
-                "stretching band of water is lower and broader by quantum effects."
+                "bending, and the stretching of O–H bonds. Nuclei are classical here; quantum "
+                "nuclei stretch at lower wavenumbers."
             )
         page.add_figure(drawn["vdos"][0], text)
 
@@ -283,7 +294,7 @@ def add_cost(page: Page, story: Story) -> None:
     here, seconds = machine(), story.seconds
     total = sum(seconds.values())
     rows = [[name.capitalize(), f"{value:.1f} s"] for name, value in seconds.items()]
-    rows.append(["All", f"{total:.0f} s, {total * (here['cores'] or 1) / 3600:.2g} core hours"])
+    rows.append(["All", f"{total:.0f} s, {core_hours(story):.2g} core hours"])
     page.add_section("What it cost")
     page.add_table(
         ["Stage", "Wall time"],
@@ -292,7 +303,7 @@ def add_cost(page: Page, story: Story) -> None:
         f"{here['python']}, JAX {here['jax']}.",
     )
     page.add_text(
-        "Labelling the data is not in these times; it was done once. The founding story of the "
+        "Labelling the data is not in these times. The founding story of the "
         f"field puts 10 ps of 64 water molecules by quantum mechanics alone at {STORY_CORE_HOURS}; "
         "that is the story's figure, told here for scale and not measured by us."
     )

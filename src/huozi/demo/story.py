@@ -162,7 +162,7 @@ def md(model: Path, structure: Path, config: MDConfig) -> list[Any]:
     arguments: list[Any] = ["md", model, structure]
     for name, field in MDConfig.model_fields.items():
         value = getattr(config, name)
-        if value != field.default or name in ("steps", "timestep", "temperature"):
+        if value != field.default or name in ("steps", "temperature"):
             arguments += [
                 f"--{name.replace('_', '-')}",
                 f"{value:g}" if isinstance(value, float) else value,

@@ -245,8 +245,16 @@ def _report_md(result: MDResult, config: MDConfig, as_json: bool) -> None:
     typer.echo(f"{done}; {numbers['time_ps']:g} ps of {len(result.system)} atoms in {result.out}")
     for name, label in labels.items():
         if name in numbers:
-            typer.echo(f"{label:<24}{numbers[name]:.5g} ± {numbers[f'{name}_error']:.2g}")
+            typer.echo(f"{label:<24}{_with_error(numbers[name], numbers[f'{name}_error'])}")
     typer.echo(f"next: huozi analyse {result.out}")
+
+
+def _with_error(mean: float, error: float) -> str:
+    """Write a mean with as many decimals as its error has two digits."""
+    if error == 0:
+        return f"{mean:.6g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _number(value: float) -> float | None:

@@ -42,19 +42,23 @@ def md_progress_bar() -> Iterator[Callable[[MDProgress], None]]:
         TextColumn("{task.fields[temperature]:.0f} K  {task.fields[speed]:.3g} ns/day"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("md", total=None, temperature=0.0, speed=0.0)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("md", total=None, temperature=0.0, speed=0.0)
 
-        def report(now: MDProgress) -> None:
-            bar.update(
-                task,
-                completed=now.step,
-                total=now.steps,
-                temperature=now.temperature,
-                speed=now.ns_per_day,
-            )
+    def report(now: MDProgress) -> None:
+        bar.start()  # not before: an error of the input shows no bar
+        bar.update(
+            task,
+            completed=now.step,
+            total=now.steps,
+            temperature=now.temperature,
+            speed=now.ns_per_day,
+        )
 
+    try:
         yield report
+    finally:
+        bar.stop()
 
 
 class Clock:

@@ -112,15 +112,15 @@ def _compare(path: Path, wanted: dict[str, Any]) -> None:
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or found.get("verb") != "md":
         raise ValueError(f"{path.parent} holds another kind of run; choose another folder")
-    for part in ("config", "inputs"):
-        for name, value in wanted[part].items():
-            before = found.get(part, {}).get(name)
-            if before != value and name != "steps":
-                what = f"{name.replace('_', ' ')} {before}, now {value}"
-                raise ValueError(
-                    f"{path.parent} holds a run with another {part[:6]}: {what}; "
-                    "choose another folder, or delete this one"
-                )
+    before = found.get("config", {})
+    for name, value in wanted["config"].items():
+        if before.get(name) != value and name != "steps":
+            what = f"{name} {before.get(name)}, not {value}"
+            raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
+    for name, value in wanted["inputs"].items():
+        if found.get("inputs", {}).get(name) != value:
+            what = f"another {name.replace('_', ' ')}"
+            raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
 
 
 def make_bounds(config: MDConfig, system: System) -> Bounds:

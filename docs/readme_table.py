@@ -27,7 +27,7 @@ ENGLISH = {
     "deviation": "largest deviation of g({pair}) from the reference",
     "speed": "speed of the simulation",
     "time": "wall time of everything",
-    "made": "Made by `{command}` on {processor}, {cores} cores; table by `python docs/readme_table.py`.",
+    "made": "Made by `{command}` on {processor}, {cores} cores; table: `docs/readme_table.py`.",
     "quantity": "quantity",
     "value": "value",
 }
@@ -39,7 +39,7 @@ CHINESE = {
     "deviation": "g({pair}) 与参考数据的最大偏差",
     "speed": "模拟速度",
     "time": "全部用时",
-    "made": "由 `{command}` 得出，{processor}，{cores} 核；表格由 `python docs/readme_table.py` 写出。",
+    "made": "由 `{command}` 得出，{processor}，{cores} 核；表格：`docs/readme_table.py`。",
     "quantity": "物理量",
     "value": "数值",
 }

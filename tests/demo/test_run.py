@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -147,6 +149,17 @@ def test_the_command_prints_one_object(demo, crystal_file):
     assert numbers["test"] == result.numbers["test"]
     assert numbers["constant_temperature"] == result.numbers["constant_temperature"]
     assert numbers["seconds"]["training"] == result.numbers["seconds"]["training"]
+
+
+def test_the_table_of_the_readme_is_made_from_the_results(demo):
+    script = Path(__file__).parents[2] / "docs" / "readme_table.py"
+    made = runpy.run_path(str(script))
+    numbers = json.loads((demo[0].report.parent / "results.json").read_text())
+    for words in (made["ENGLISH"], made["CHINESE"]):
+        table = made["table"](numbers, words)
+        assert f"{numbers['test']['force_rmse_mev_per_A']:.1f} meV/Å" in table
+        assert "huozi demo --data DATA --train-budget 4 --picoseconds 1 --temperature 30" in table
+        assert all(line.count("|") == 3 for line in table.split("\n\n")[0].splitlines())
 
 
 def test_an_open_system_has_a_report_without_structure(demo, tmp_path):

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from huozi.files import atomic_path
 from huozi.report import value_with_error
-from huozi.workflow import write_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +25,7 @@ ENGLISH = {
     "drift": "energy drift at constant energy",
     "diffusion": "diffusion coefficient of oxygen, this box",
     "deviation": "largest deviation of g({pair}) from the reference",
+    "where": " at {distance:.2f} Å",
     "speed": "speed of the simulation",
     "time": "wall time of everything",
     "made": "Made by `{command}` on {processor}, {cores} cores; table: `docs/readme_table.py`.",
@@ -37,6 +38,7 @@ CHINESE = {
     "drift": "恒定能量模拟中的能量漂移",
     "diffusion": "氧的扩散系数（本盒子）",
     "deviation": "g({pair}) 与参考数据的最大偏差",
+    "where": "（{distance:.2f} Å 处）",
     "speed": "模拟速度",
     "time": "全部用时",
     "made": "由 `{command}` 得出，{processor}，{cores} 核；表格：`docs/readme_table.py`。",
@@ -63,8 +65,9 @@ def table(numbers: dict[str, Any], words: dict[str, str]) -> str:
     for pair, entry in warm.get("radial_distribution", {}).items():
         if "deviation" in entry:
             gap = entry["deviation"]
-            text = f"{value_with_error(gap['largest'], gap['error'])} at {gap['r_A']:.2f} Å"
-            rows.append((words["deviation"].format(pair=pair), text))
+            text = value_with_error(gap["largest"], gap["error"])
+            where = words["where"].format(distance=gap["r_A"])
+            rows.append((words["deviation"].format(pair=pair), f"{text}{where}"))
     rows.append((words["speed"], f"{numbers['ns_per_day']:.2g} ns/day"))
     rows.append((words["time"], f"{sum(numbers['seconds'].values()) / 60:.1f} min"))
     lines = [f"| {words['quantity']} | {words['value']} |", "|---|---|"]
@@ -92,7 +95,9 @@ def main() -> None:
         path = ROOT / name
         before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", path.read_text(encoding="utf-8"))
         _, end, after = rest.partition("<!-- end -->")
-        write_text(path, f"{before}{mark}{table(numbers, words)}\n{end}{after}")
+        with atomic_path(path) as temporary:
+            text = f"{before}{mark}{table(numbers, words)}\n{end}{after}"
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ def single_step(integrator: Integrator, evaluate: Evaluate, state: State, table:
     return integrator.step(state, lambda x, cell: evaluate(x, cell, table.neighbors))
 
 
+@jax.jit
 def within(bounds: Bounds, moved: Any, new: State, dof: Any) -> Any:
     """Whether a step that moved an atom this far, Å, stayed in bounds; not a number is outside."""
     pulled = jnp.max(jnp.sum(new.forces**2, axis=1))
@@ -164,6 +165,7 @@ def within(bounds: Bounds, moved: Any, new: State, dof: Any) -> Any:
     return good & (size >= bounds.volume[0]) & (size <= bounds.volume[1])
 
 
+@jax.jit
 def thermo_row(state: State, integrator: Integrator) -> Any:
     """One row (7,) of the thermo record."""
     return jnp.stack(

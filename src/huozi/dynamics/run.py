@@ -34,7 +34,7 @@ from huozi.dynamics.start import (
     make_bounds,
     make_schedule,
 )
-from huozi.dynamics.state import Integrator, State
+from huozi.dynamics.state import Integrator, State, temperature
 from huozi.dynamics.table import Table, build_table
 from huozi.dynamics.thermo import append_thermo, read_thermo, thermo_columns
 from huozi.dynamics.trajectory import Trajectory, read_trajectory, write_segment
@@ -214,7 +214,7 @@ class _Run:
             if int(status) == STALE or now == due:
                 self.table, searched = self._search(), now
             if progress is not None:
-                heat = float(thermo_row(self.state, self.integrator)[4])
+                heat = float(temperature(self.state, self.integrator.dof))
                 progress(MDProgress(now, config.steps, heat, clock.speed))
         done = int(self.state.step) - start
         if done or not self.resumed:

@@ -50,7 +50,7 @@ MD_TEMPLATE = """\
   &PRINT
     &TRAJECTORY
       &EACH
-        MD {steps}
+        MD {every}
       &END EACH
     &END TRAJECTORY
     &RESTART OFF
@@ -216,26 +216,40 @@ def equilibrate(walker: Walker, folder: Path, lock: int, length: float = LENGTH)
     """Return the last frame of `length` ps of SPC/Fw dynamics from a random start."""
     rng = np.random.default_rng([walker.round, walker.number])
     atoms = starting_box(walker.density, rng)
-    (folder / "water.psf").write_text(WATER_PSF)
-    ase.io.write(folder / "start.xyz", atoms, format="xyz", comment=walker.name)
-    edge = atoms.cell.lengths()[0]
+    steps = round(1000 * length / TIMESTEP)
+    seed = int(rng.integers(1, 10**6))
+    return simulate(atoms, walker.temperature, steps, steps, seed, folder, lock)[-1]
+
+
+def simulate(
+    start: Atoms, temperature: float, steps: int, every: int, seed: int, folder: Path, lock: int
+) -> list[Atoms]:
+    """Return every `every`-th frame, from the first on, of SPC/Fw dynamics; molecules whole."""
+    edge = start.cell.lengths()[0]
     text = MD_TEMPLATE.format(
-        seed=int(rng.integers(1, 10**6)),
-        steps=round(1000 * length / TIMESTEP),
+        seed=seed,
+        steps=steps,
+        every=every,
         timestep=TIMESTEP,
-        temperature=walker.temperature,
+        temperature=temperature,
         rcut=min(6.2, edge / 2),
         edge=edge,
-        molecules=MOLECULES,
+        molecules=len(start) // 3,
     )
+    (folder / "water.psf").write_text(WATER_PSF)
+    ase.io.write(folder / "start.xyz", start, format="xyz")
     trajectory = folder / "md-pos-1.xyz"
     if not cp2k.is_finished(folder, "md", text):
         trajectory.unlink(missing_ok=True)  # CP2K appends
         cp2k.run(folder, "md", text, lock)
     if not cp2k.is_finished(folder, "md", text):
         raise RuntimeError(f"classical dynamics failed: {folder}\n{cp2k.tail(folder / 'md.out')}")
-    atoms.positions = ase.io.read(trajectory, -1).positions
-    return whole_molecules(atoms)
+    frames = []
+    for moved in ase.io.read(trajectory, ":"):
+        frame = start.copy()
+        frame.positions = moved.positions
+        frames.append(whole_molecules(frame))
+    return frames
 
 
 def whole_molecules(atoms: Atoms) -> Atoms:

@@ -90,7 +90,7 @@ def start_frame(walker: Walker, folder: Path, lock: int) -> Path:
 def origin(walker: Walker, index: int, atoms: Atoms) -> Atoms:
     """Return a frame of a trajectory as it is stored: molecules whole, with its origin."""
     frame = canonical(whole_molecules(atoms))
-    frame.info = walker_info(walker, CLASSICAL + SPACING * (index + 1))
+    frame.info = walker_info(walker, round(CLASSICAL + SPACING * (index + 1), 6))
     return frame
 
 

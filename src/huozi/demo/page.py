@@ -79,7 +79,7 @@ def headline(story: Story) -> list[list[str]]:
         rows.append(["Speed of the simulation", value, f"{machine()['cores']} cores"])
     if is_water(story.system):
         text = f"{STORY_CORE_HOURS} in the founding story of the field, see below"
-        rows.append(["Cost of everything", f"{core_hours(story):.2g} core hours", text])
+        rows.append(["Cost, labelling not counted", f"{core_hours(story):.2g} core hours", text])
     return rows
 
 
@@ -303,7 +303,8 @@ def add_cost(page: Page, story: Story) -> None:
         f"{here['python']}, JAX {here['jax']}.",
     )
     page.add_text(
-        "Labelling the data is not in these times. The founding story of the "
+        "Labelling the data is not in these times; of a stage that was interrupted, the longest "
+        "session counts, of the training all. The founding story of the "
         f"field puts 10 ps of 64 water molecules by quantum mechanics alone at {STORY_CORE_HOURS}; "
         "that is the story's figure, told here for scale and not measured by us."
     )

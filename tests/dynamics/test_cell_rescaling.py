@@ -48,7 +48,7 @@ def test_volume_of_an_ideal_gas_has_the_exact_distribution(dof):
     edge = (N * THERMAL / pressure) ** (1 / 3)
     velocities = None if dof < 3 * N else np.random.default_rng(1).normal(size=(N, 3)) * 0.002
     rows, _, _ = simulate(
-        integrator, CellSpring(), gas(edge), 100_000, every=200, velocities=velocities
+        integrator, CellSpring(), gas(edge), 60_000, every=150, velocities=velocities
     )
     volumes = rows[5:, 6] * pressure / THERMAL
     assert volumes.mean() == pytest.approx(N + 1, abs=4 * np.sqrt((N + 1) / len(volumes)))
@@ -64,7 +64,7 @@ def test_full_cell_has_the_exact_distribution_of_shapes():
     atoms, field = gas(edge), CellSpring(stiffness)
     state, evaluate, table = make_state(integrator, field, atoms)
     cells = []
-    for seed in range(600):  # free atoms never collide: new velocities take the place of that
+    for seed in range(400):  # free atoms never collide: new velocities take the place of that
         velocities = thermal_velocities(atoms.get_masses(), T, seed)
         state = replace(state, velocities=jnp.asarray(velocities))
         *_, state = continue_run(integrator, field, atoms, state, evaluate, table, 150, every=150)

@@ -17,7 +17,7 @@ from huozi.dynamics import MDConfig, make_integrator
 def test_energies_and_volumes_follow_boltzmann(name):
     npt = name.startswith("npt")
     states = [(150.0, 0.1), (165.0, 0.15)] if npt else [(150.0, 0.0), (175.0, 0.0)]
-    found = check_ensemble(ENSEMBLES[name], states, fluid(2, 0.75), steps=10_000)
+    found = check_ensemble(ENSEMBLES[name], states, fluid(2, 0.75), steps=6_000)
     assert max(found["kinetic_energy_deviations"]) < 3.5
     assert max(found["ensemble_deviations"]) < 3.5
 
@@ -33,7 +33,7 @@ def test_equation_of_state_equals_its_published_values():
 
 
 def test_density_obeys_the_equation_of_state():
-    found = check_density(repeat=3, cutoff=2.5, steps=6000)
+    found = check_density(repeat=3, cutoff=2.5, steps=4000)
     assert found["density"] == pytest.approx(found["density_eos"], rel=0.015)
 
 

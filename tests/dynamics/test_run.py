@@ -168,11 +168,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 def test_rows_that_overflow_are_widened_not_cut(tmp_path):
     """A gas of atoms that condenses needs ever more neighbours per atom."""
-    atoms = argon(a=6.4)
+    atoms = argon(a=5.9)
     settings = {"ensemble": "npt", "pressure": 0.5, "temperature": 80.0, "barostat_time": 200.0}
     chosen = config(steps=300, compressibility=2.0, **settings)
     result = run_md(ARGON, System.from_atoms(atoms), chosen, tmp_path)
-    assert result.thermo["volume_A3"][-1] < 0.7 * result.thermo["volume_A3"][0]
+    assert result.thermo["volume_A3"][-1] < 0.85 * result.thermo["volume_A3"][0]
     end = result.system.to_atoms()
     end.calc = ForceFieldCalculator(ARGON)
     assert end.get_potential_energy() == pytest.approx(result.thermo["potential_eV"][-1], rel=1e-9)

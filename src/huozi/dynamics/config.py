@@ -46,7 +46,9 @@ class MDConfig(BaseModel):
         "the pace of the volume, not its mean.",
     )
     cell: Literal["isotropic", "full"] = Field(
-        "isotropic", description="npt: scale the cell, or change its shape too (crystals)."
+        "isotropic",
+        description="npt: isotropic scales the cell; full changes its shape too, for crystals "
+        "alone: nothing holds the shape of a liquid's cell.",
     )
     seed: int = Field(0, ge=0, description="Seed of the velocities and of the noise.")
     trajectory_every: int = Field(20, ge=1, description="Steps between saved frames.")

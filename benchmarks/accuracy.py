@@ -36,7 +36,7 @@ def main() -> None:
     else:
         parts = split(data, (1 - options.hold_out, 0.0, options.hold_out), seed=options.seed)
         data, test = parts.train, parts.test
-    config = TrainConfig.checked({"budget": options.budget, "seed": options.seed}, "options")
+    config = TrainConfig.read(None, {"budget": options.budget, "seed": options.seed})
     course: list[dict[str, object]] = []
 
     def note(event: dict[str, object]) -> None:

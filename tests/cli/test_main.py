@@ -102,8 +102,8 @@ def test_every_refused_setting_is_listed():
         Settings(steps=-1, name=3)
     line = main.one_line(found.value)
     assert line == (
-        "setting steps: Input should be greater than or equal to 0; found -1; "
-        "setting name: Input should be a valid string; found 3"
+        "setting steps: input should be greater than or equal to 0; found -1; "
+        "setting name: input should be a valid string; found 3"
     )
 
 
@@ -111,7 +111,7 @@ def test_every_refused_setting_is_listed():
     ("make", "line"),
     [
         (lambda: DemoConfig(train_budget="soon"), "setting train_budget: not a duration: 'soon'"),
-        (lambda: DemoConfig(temperature=-1), "setting temperature: Input should be greater than 0"),
+        (lambda: DemoConfig(temperature=-1), "setting temperature: input should be greater than 0"),
         (lambda: MDConfig(ensemble="npt", thermostat="langevin"), "npt works with the csvr"),
     ],
 )

@@ -10,7 +10,6 @@ from ase.build import bulk, molecule
 from huozi.demo import embedded_water
 from huozi.demo.data import (
     choose_start,
-    density,
     is_water,
     label_temperature,
     prepare_data,
@@ -49,8 +48,8 @@ def test_data_are_prepared_once(tmp_path, crystal_file):
 def test_the_reference_has_the_density_of_the_start(tmp_path, crystal_file):
     summary = prepare_data(tmp_path, [crystal_file], 40.0)
     reference = read(tmp_path / "reference.extxyz")
-    start = density(read(tmp_path / "start.extxyz")[0].system)
-    found = [density(frame.system) for frame in reference]
+    start = read(tmp_path / "start.extxyz")[0].system.density
+    found = [frame.system.density for frame in reference]
     np.testing.assert_allclose(found, start, rtol=1e-6)
     assert summary["reference"]["frames"] == len(reference) == 45
     assert summary["reference"]["temperature_K"] is None
@@ -69,9 +68,7 @@ def test_the_start_is_of_the_most_frequent_composition():
     dataset = crystal(4, 4) + cluster(2, 4)
     start = choose_start(dataset, 40.0)
     assert len(start) == 32
-    assert density(start.system) == pytest.approx(
-        np.median([density(f.system) for f in dataset[:4]])
-    )
+    assert start.system.density == pytest.approx(np.median([f.system.density for f in dataset[:4]]))
 
 
 def test_open_systems_have_no_density_and_no_reference(tmp_path, cluster_file):

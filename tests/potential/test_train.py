@@ -113,6 +113,6 @@ def test_settings_name_every_mistake(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(json.dumps({"budget": "soon", "architecture": {"cutof": 5}}))
     with pytest.raises(ValueError, match=r"architecture\.cutof") as caught:
-        TrainConfig.from_file(path)
+        TrainConfig.read(path)
     assert "budget" in str(caught.value)
     assert str(path) in str(caught.value)

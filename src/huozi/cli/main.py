@@ -62,11 +62,9 @@ def one_line(error: BaseException) -> str:
     """Say what is wrong in one line; lists every setting that pydantic refused."""
     from pydantic import ValidationError
 
+    from huozi.workflow import describe_mistakes
+
     if isinstance(error, ValidationError):
-        return "; ".join(
-            f"setting {'.'.join(map(str, found['loc']))}: "
-            f"{found['msg'].removeprefix('Value error, ')}; found {found['input']!r}"
-            for found in error.errors()
-        )
+        return describe_mistakes(error)
     text = " ".join(str(error).split()) or type(error).__name__
     return f"the settings file is not valid YAML: {text}" if isinstance(error, YAMLError) else text

@@ -51,10 +51,7 @@ def train(
 
     given = {"budget": budget, "steps": steps, "seed": seed}
     overrides = {name: value for name, value in given.items() if value is not None}
-    if config is not None:
-        settings = TrainConfig.from_file(config, **overrides)
-    else:
-        settings = TrainConfig.checked(overrides, "options")
+    settings = TrainConfig.read(config, overrides)
     dataset = read(data)
     held_out = read(valid) if valid else None
     with training_display() as report:

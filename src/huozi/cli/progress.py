@@ -29,16 +29,10 @@ def training_display() -> Iterator[Callable[[dict[str, Any]], None]]:
             if event["event"] == "resume":
                 progress.console.print(f"resuming after step {event['step']}")
                 return
-            if event["event"] == "progress":
-                progress.update(
-                    task, completed=event["done"], description=f"step {event['step']:,}"
-                )
-                return
+            validated = event["event"] == "validation"
+            fields: dict[str, Any] = {"errors": _errors(event)} if validated else {}
             progress.update(
-                task,
-                completed=event["done"],
-                description=f"step {event['step']:,}",
-                errors=_errors(event),
+                task, completed=event["done"], description=f"step {event['step']:,}", **fields
             )
 
         yield report

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_masses
 
 from huozi.files import write_json
 from huozi.potential.train import check_labels
 from huozi.systems import Dataset, Frame, System, read, split, write
-from huozi.units import AMU_A3_GCM3
 
 TEST_FRACTION = 0.2
 BLOCKS = 25
@@ -115,7 +113,7 @@ def choose_start(test: Dataset, temperature: float) -> Frame:
     kinds = Counter(kind(frame) for frame in test)
     common = kinds.most_common(1)[0][0]
     frames = [frame for frame in test if kind(frame) == common]
-    densities = np.array([density(frame.system) or 0.0 for frame in frames])
+    densities = np.array([frame.system.density or 0.0 for frame in frames])
     heats = [label_temperature(frame) for frame in frames]
     off = [0.0 if heat is None else abs(heat - temperature) for heat in heats]
     away = np.abs(densities - np.median(densities))
@@ -124,7 +122,7 @@ def choose_start(test: Dataset, temperature: float) -> Frame:
 
 def alike(frame: Frame, start: Frame, temperature: float) -> bool:
     """Whether a frame is in about the state that is simulated, as far as it says."""
-    here, there = density(frame.system), density(start.system)
+    here, there = frame.system.density, start.system.density
     if here is None or there is None or proportions(frame.system) != proportions(start.system):
         return False
     heat = label_temperature(frame)
@@ -156,13 +154,6 @@ def substance(system: System) -> str:
     return str(system.to_atoms().get_chemical_formula())
 
 
-def density(system: System) -> float | None:
-    """Density in g/cm^3; None unless periodic in all directions."""
-    if not system.pbc.all():
-        return None
-    return float(atomic_masses[system.species].sum() * AMU_A3_GCM3 / system.volume)
-
-
 def label_temperature(frame: Frame) -> float | None:
     """Temperature that a frame says it was sampled at, K."""
     value = frame.info.get("temperature_K", frame.info.get("temperature"))
@@ -174,7 +165,7 @@ def describe(frame: Frame) -> dict[str, Any]:
     return {
         "frame": frame.source,
         "atoms": len(frame),
-        "density_g_cm3": density(frame.system),
+        "density_g_cm3": frame.system.density,
         "temperature_K": label_temperature(frame),
     }
 
@@ -183,7 +174,7 @@ def ranges(frames: Sequence[Frame]) -> dict[str, Any]:
     """Lowest and highest density and temperature; None where frames do not say."""
     result = {}
     for name, values in (
-        ("density_g_cm3", [density(frame.system) for frame in frames]),
+        ("density_g_cm3", [frame.system.density for frame in frames]),
         ("temperature_K", [label_temperature(frame) for frame in frames]),
     ):
         known = [value for value in values if value is not None]

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from huozi.arrays import jax, jnp
 from huozi.dynamics.table import Table, build_table, room
 from huozi.neighbors import Evaluate, Evaluation, ForceField
+from huozi.systems.frame import voigt_stress
 
 
 class ForceFieldCalculator(Calculator):
@@ -61,9 +62,7 @@ class ForceFieldCalculator(Calculator):
         self.results = {"energy": float(energy), "forces": np.array(forces)}
         self.results["free_energy"] = self.results["energy"]
         if atoms.pbc.all():
-            stress = -np.array(virial) / atoms.get_volume()
-            stress = (stress + stress.T) / 2
-            self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            self.results["stress"] = voigt_stress(np.array(virial), atoms.get_volume())
 
     def _current(self, atoms: Atoms) -> Evaluation:
         """Evaluate with the present table, or with a new one if that no longer holds."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from huozi.workflow import read_settings
 
 
 class MDConfig(BaseModel):
@@ -107,23 +108,4 @@ class MDConfig(BaseModel):
         ValueError
             In one sentence, if a setting is unknown or out of range.
         """
-        values: Any = {}
-        if path is not None:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
-                raise ValueError(f"{path} does not hold settings of the form `name: value`")
-        try:
-            return cls.model_validate({**values, **(overrides or {})})
-        except ValidationError as error:
-            raise ValueError(
-                "; ".join(_sentence(problem, path) for problem in error.errors())
-            ) from None
-
-
-def _sentence(problem: Any, path: str | Path | None) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    message = problem["msg"].removeprefix("Value error, ")
-    if not name:
-        return message
-    where = f" in {path}" if path is not None and problem["type"] == "extra_forbidden" else ""
-    return f"setting {name}{where}: {message[0].lower()}{message[1:]}; found {problem['input']!r}"
+        return read_settings(cls, path, overrides)

@@ -141,9 +141,13 @@ def _fill_rows(n: int, centre: Array, other: Array, image: Array, width: int | N
     )
 
 
-def displacements(positions: Any, cell: Any, neighbors: Neighbors) -> Any:
-    """Vectors from each atom to its neighbours, (n, m, 3) Å; zero in padded slots."""
-    moved = positions[neighbors.index] - positions[:, None]
+def displacements(positions: Any, cell: Any, neighbors: Neighbors, centres: Any = None) -> Any:
+    """Vectors from each atom to its neighbours, (n, m, 3) Å; zero in padded slots.
+
+    When the table holds only some of the atoms, `centres` are the positions of those.
+    """
+    centres = positions if centres is None else centres
+    moved = positions[neighbors.index] - centres[:, None]
     return moved + neighbors.shift.astype(cell.dtype) @ cell
 
 

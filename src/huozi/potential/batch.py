@@ -161,7 +161,6 @@ def prepare(
     elements: Sequence[int],
     e0: Sequence[float],
     config: MomentConfig,
-    progress: Any = None,
 ) -> list[PreparedFrame]:
     """Neighbours, moments and sorted rows of every frame.
 
@@ -173,8 +172,6 @@ def prepare(
     e0 : sequence of float
         Energy of an isolated atom of each element, eV.
     config : MomentConfig
-    progress : callable, optional
-        Wraps the list of frames, e.g. ``rich.progress.track``.
 
     Raises
     ------
@@ -186,9 +183,8 @@ def prepare(
         for f in dataset
     ]
     width = max((t.index.shape[1] for t in tables), default=0)
-    frames: Iterable[tuple[Frame, Neighbors]] = list(zip(dataset, tables, strict=True))
     prepared = []
-    for frame, table in progress(frames) if progress else frames:
+    for frame, table in zip(dataset, tables, strict=True):
         rows = element_rows(frame.system.species, elements, frame.source or "frame")
         prepared.append(_prepare_one(frame, table, rows, width, np.asarray(e0), config))
     return prepared

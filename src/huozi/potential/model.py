@@ -21,6 +21,7 @@ from huozi.neighbors import (
     Evaluation,
     Neighbors,
     build_neighbors,
+    displacements,
     forces_from_pairs,
     virial_from_pairs,
 )
@@ -29,7 +30,7 @@ from huozi.potential.moment import MomentConfig, Params, element_energies
 from huozi.potential.moments import moments, pull
 from huozi.systems import System
 
-FORMAT = "huozi-potential-1"
+FORMAT = "huozi-potential-2"
 BLOCK = 128
 
 
@@ -82,6 +83,7 @@ class Model:
             self.params,
             jnp.asarray(rows, jnp.int8),
             jnp.asarray(order),
+            jnp.asarray(np.argsort(order)),
             reference,
         )
 
@@ -213,6 +215,7 @@ class _Evaluate:
         params: Params,
         rows: Any,
         order: Any,
+        inverse: Any,
         reference: Any,
         positions: Any,
         cell: Any,
@@ -229,7 +232,7 @@ class _Evaluate:
                 gradients.append(g)
                 virials.append(v)
                 start += count
-        gradient = jnp.concatenate(gradients)[jnp.argsort(order)]
+        gradient = jnp.concatenate(gradients)[inverse]
         return Evaluation(
             jnp.sum(jnp.concatenate(energies)) + reference,
             forces_from_pairs(gradient, table).astype(positions.dtype),
@@ -253,8 +256,7 @@ class _Evaluate:
         part = Neighbors(
             table.index[own], table.shift[own], None, table.mask[own] & (own < len(rows))[:, None]
         )
-        vectors = positions[part.index] - positions[own][:, None]
-        vectors = vectors + part.shift.astype(cell.dtype) @ cell
+        vectors = displacements(positions, cell, part, positions[own])
         vectors = vectors.astype(params["mix"].dtype)
         species = jnp.where(part.mask, rows[part.index], -1)
         elements = len(self.segments)

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from huozi.potential.moment import MomentConfig
+from huozi.workflow import read_settings
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -72,27 +72,12 @@ class TrainConfig(BaseModel):
     checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
 
     @classmethod
-    def from_file(cls, path: str | Path, **overrides: Any) -> TrainConfig:
-        """Read YAML or JSON; `overrides` win.
+    def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainConfig:
+        """Read settings from a YAML or JSON file, from options that override it, or both.
 
         Raises
         ------
         ValueError
-            With every unknown or invalid field, its place and what is allowed.
+            In one sentence, with every unknown or invalid setting.
         """
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        if not isinstance(values, dict):
-            raise ValueError(f"{path}: expected a mapping of settings")
-        return cls.checked({**values, **overrides}, str(path))
-
-    @classmethod
-    def checked(cls, values: dict[str, Any], place: str) -> TrainConfig:
-        """Validate settings, with all mistakes in one plain message."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            lines = [
-                f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']} (found {e['input']!r})"
-                for e in error.errors()
-            ]
-            raise ValueError(f"{place}: " + "; ".join(lines)) from None
+        return read_settings(cls, path, overrides)

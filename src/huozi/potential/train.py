@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from huozi.potential.optimize import (
     schedule_at,
 )
 from huozi.potential.settings import TrainConfig
-from huozi.systems import Dataset, fit_e0
+from huozi.systems import Dataset, Split, data_digest, fit_e0, split
 from huozi.workflow import RunFolder
 
 VALIDATIONS = 40
@@ -146,9 +145,9 @@ def train(
     check_labels(dataset)
     claim_folder(folder, config, dataset, valid)
     if valid is None:
-        dataset, valid = hold_out(dataset, config)
-        names = {"train": [f.source for f in dataset], "valid": [f.source for f in valid]}
-        write_json(folder.path / "split.json", names)
+        parts = hold_out(dataset, config)
+        parts.save(folder.path / "split.json")
+        dataset, valid = parts.train, parts.valid
     problem = prepare_problem(dataset, valid, config)
     trainer = Trainer(problem, config, folder, report, started)
     trainer.restore()
@@ -162,17 +161,6 @@ def check_labels(dataset: Dataset) -> None:
         raise ValueError("the data set has no frames to train on")
     if all(f.labels.energy is None and f.labels.forces is None for f in dataset):
         raise ValueError("no frame of the data set has an energy or forces to train on")
-
-
-def data_digest(dataset: Dataset) -> str:
-    """SHA-256 of geometries and labels, independent of files and their format."""
-    total = hashlib.sha256()
-    for frame in dataset:
-        labels, system = frame.labels, frame.system
-        for value in (system.species, system.positions, system.cell, system.pbc,
-                      labels.energy, labels.forces, labels.virial):  # fmt: skip
-            total.update(b"-" if value is None else np.ascontiguousarray(value).tobytes())
-    return total.hexdigest()
 
 
 def claim_folder(
@@ -202,14 +190,13 @@ def claim_folder(
         )
 
 
-def hold_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, Dataset]:
+def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
     """Split off random validation frames, the same ones for the same seed."""
     n = len(dataset)
     if n < 2:
         raise ValueError("a single frame leaves none for validation; give validation data")
     count = min(max(1, round(n * config.valid_fraction)), n - 1)
-    order = np.random.default_rng([config.seed, 1]).permutation(n)
-    return dataset[np.sort(order[count:])], dataset[np.sort(order[:count])]
+    return split(dataset, counts=(n - count, count), seed=config.seed)
 
 
 def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
@@ -406,18 +393,13 @@ class Trainer:
     def score(self, metrics: Metrics) -> float:
         """Loss of the validation errors with the prefactors at the end of the schedule."""
         config = self.config
-        parts = (
-            (config.force_weight, metrics.force_rmse_mev_per_A, 1.0),
-            (config.energy_weight[1], metrics.energy_rmse_mev_per_atom, 1.0),
-            (config.virial_weight[1], metrics.virial_rmse_mev_per_atom, 1.0),
-        )
         size = metrics.atoms / metrics.frames
-        scales = (1.0, size, size)
-        return sum(
-            weight * scale * (1e-3 * error) ** 2
-            for (weight, error, _), scale in zip(parts, scales, strict=True)
-            if error is not None
+        parts = (
+            (config.force_weight, metrics.force_rmse_mev_per_A),
+            (config.energy_weight[1] * size, metrics.energy_rmse_mev_per_atom),
+            (config.virial_weight[1] * size, metrics.virial_rmse_mev_per_atom),
         )
+        return sum(w * (1e-3 * error) ** 2 for w, error in parts if error is not None)
 
     def save_model(self, metrics: Metrics, params: Any) -> None:
         """Write the model with its validation errors."""

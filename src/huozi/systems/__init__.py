@@ -5,7 +5,7 @@ from huozi.systems.e0 import fit_e0
 from huozi.systems.finding import Finding
 from huozi.systems.frame import Dataset, Frame, Labels, System
 from huozi.systems.io import read, write
-from huozi.systems.splits import Split, split
+from huozi.systems.splits import Split, data_digest, split
 from huozi.systems.summary import DatasetInfo, info
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Split",
     "System",
     "check",
+    "data_digest",
     "fit_e0",
     "info",
     "read",

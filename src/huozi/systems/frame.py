@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import chemical_symbols
+from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
+from huozi.units import AMU_A3_GCM3
+
 Array = NDArray[Any]
+
+
+def voigt_stress(virial: Array, volume: float) -> Array:
+    """ASE's stress (6,), eV/Å^3 in the order xx yy zz yz xz xy, from a virial (3, 3) in eV."""
+    stress = -virial / volume
+    stress = (stress + stress.T) / 2
+    return np.asarray(stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +52,14 @@ class System:
     def volume(self) -> float:
         """Cell volume, Å^3 (0 for an open system without a cell)."""
         return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def density(self) -> float | None:
+        """Mass density, g/cm^3; None unless periodic in all directions with a volume."""
+        volume = self.volume
+        if not self.pbc.all() or volume == 0:
+            return None
+        return float(atomic_masses[self.species].sum() * AMU_A3_GCM3 / volume)
 
     @classmethod
     def from_atoms(cls, atoms: Atoms) -> System:
@@ -119,9 +136,7 @@ class Frame:
         if self.labels.forces is not None:
             results["forces"] = self.labels.forces
         if self.labels.virial is not None and self.system.volume > 0:
-            stress = -self.labels.virial / self.system.volume
-            stress = (stress + stress.T) / 2
-            results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            results["stress"] = voigt_stress(self.labels.virial, self.system.volume)
         if results:
             atoms.calc = SinglePointCalculator(atoms, **results)
         return atoms

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from ase.data import atomic_masses, chemical_symbols, covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 
 from huozi.systems.duplicates import find_duplicates
 from huozi.systems.finding import Finding
 from huozi.systems.frame import Array, Frame, System
 from huozi.systems.pairfit import pairs_within
-from huozi.units import AMU_A3_GCM3, BOHR
+from huozi.units import BOHR
 
 Indexed = Sequence[tuple[int, Frame]]
 IMPOSSIBLE, SUSPICIOUS = 0.5, 0.6  # of the sum of covalent radii
@@ -28,9 +28,9 @@ def is_crowded(system: System) -> bool:
 def check_cell(index: int, frame: Frame) -> Iterator[Finding]:
     """Yield findings on the cell of one frame: density and handedness."""
     system = frame.system
-    if not system.pbc.all():
+    density = system.density
+    if density is None:
         return
-    density = float(atomic_masses[system.species].sum()) / system.volume * AMU_A3_GCM3
     if is_crowded(system) or density > 25:
         yield Finding(
             "error" if is_crowded(system) else "warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -266,13 +266,14 @@ def frame_digest(frame: Frame) -> bytes:
     return state.digest()
 
 
+def data_digest(frames: Iterable[Frame]) -> str:
+    """SHA-256 of the geometries and labels of frames, whatever file and format they lie in."""
+    return hashlib.sha256(b"".join(frame_digest(frame) for frame in frames)).hexdigest()
+
+
 def _sources(dataset: Dataset) -> list[tuple[str, int, str]]:
     """File, number of frames and digest of each trajectory of the data set."""
     return [
-        (
-            name,
-            len(run),
-            hashlib.sha256(b"".join(frame_digest(dataset[i]) for i in run)).hexdigest(),
-        )
+        (name, len(run), data_digest(dataset[i] for i in run))
         for name, run in _trajectories(dataset).items()
     ]

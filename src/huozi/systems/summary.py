@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import chemical_symbols
 
 from huozi.systems.e0 import fit_e0_details
 from huozi.systems.frame import Dataset
-from huozi.units import AMU_A3_GCM3, GPA
+from huozi.units import GPA
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,8 @@ def info(dataset: Dataset) -> DatasetInfo:
 
 def densities(dataset: Dataset) -> list[float]:
     """Mass densities of the fully periodic frames, g/cm^3."""
-    return [
-        float(atomic_masses[f.system.species].sum()) / f.system.volume * AMU_A3_GCM3
-        for f in dataset
-        if f.system.pbc.all() and f.system.volume > 0
-    ]
+    values = (frame.system.density for frame in dataset)
+    return [value for value in values if value is not None]
 
 
 def formula(counts: Any, elements: tuple[int, ...]) -> str:

@@ -54,11 +54,11 @@ def round0(args: argparse.Namespace) -> None:
 def round1(args: argparse.Namespace) -> None:
     """Sample with a potential trained on round 0 and label; write the train and test labels."""
     fitted = model.train_model(args.labels / "round0.extxyz.gz", args.work)
-    for part, walkers, frames in (
-        ("test", model.held_out_walkers(), model.TEST_FRAMES),
-        ("train", model.train_walkers(), model.TRAIN_FRAMES),
+    for part, walkers in (
+        ("test", model.held_out_walkers()),
+        ("train", model.train_walkers()),
     ):
-        samplers = [partial(model.walk, walker, frames, fitted, args.work) for walker in walkers]
+        samplers = [partial(model.walk, walker, fitted, args.work) for walker in walkers]
         sample_and_label(samplers, args.labels / f"round1_{part}.extxyz.gz", args)
 
 

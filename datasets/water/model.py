@@ -18,8 +18,7 @@ TRAIN_DENSITIES = (0.85, 0.92, 1.0, 1.08, 1.15)  # g/cm^3
 TEST_DENSITIES = (0.88, 1.0, 1.1)
 TIMESTEP = 0.5  # fs
 CLASSICAL = 2.5  # ps of SPC/Fw dynamics before the model takes over
-SPACING = 2.0  # ps between frames, and before the first one
-TRAIN_FRAMES, TEST_FRAMES = 3, 2  # per walker
+LENGTH = 2.0  # ps of the model's dynamics; its last frame is taken
 
 
 def train_walkers() -> list[Walker]:
@@ -29,7 +28,7 @@ def train_walkers() -> list[Walker]:
 
 
 def held_out_walkers() -> list[Walker]:
-    """Return one walker at each of 21 states; their frames are the test set."""
+    """Return one walker at each of 21 states; their frames are to test."""
     states = [(t, d) for d in TEST_DENSITIES for t in TEMPERATURES]
     return [Walker(t, d, number, round=1) for number, (t, d) in enumerate(states, start=100)]
 
@@ -42,10 +41,10 @@ def train_model(labels: Path, work: Path) -> Path:
     return out / "run"
 
 
-def walk(walker: Walker, frames: int, model: Path, work: Path) -> list[Atoms]:
-    """Return the frames of a round 1 walker, from disk if they were made before.
+def walk(walker: Walker, model: Path, work: Path) -> list[Atoms]:
+    """Return the last frame of a round 1 walker, from disk if it was made before.
 
-    A walker whose dynamics breaks down has no frames and is reported; the model was too young
+    A walker whose dynamics breaks down has none and is reported; the model was too young
     for its state, and the other walkers go on.
     """
     folder = work / "walkers" / walker.name
@@ -53,13 +52,13 @@ def walk(walker: Walker, frames: int, model: Path, work: Path) -> list[Atoms]:
     if failure.exists():
         return []
     if not result.exists():
-        every = round(1000 * SPACING / TIMESTEP)
+        steps = round(1000 * LENGTH / TIMESTEP)
         settings = {
             "--ensemble": "nvt",
             "--temperature": walker.temperature,
-            "--steps": every * frames,
+            "--steps": steps,
             "--timestep": TIMESTEP,
-            "--trajectory-every": every,
+            "--trajectory-every": steps,
             "--seed": walker.number,
             "--out": folder / "md",
         }
@@ -72,8 +71,7 @@ def walk(walker: Walker, frames: int, model: Path, work: Path) -> list[Atoms]:
                 failure.write_text(f"{error}\n")
                 print(f"{walker.name} gave no frames: {error}")
                 return []
-        trajectory = ase.io.read(folder / "md" / "trajectory.extxyz", ":")[-frames:]
-        write_frames(result, [origin(walker, i, atoms) for i, atoms in enumerate(trajectory)])
+        write_frames(result, [origin(walker, ase.io.read(folder / "md" / "trajectory.extxyz"))])
     return [canonical(atoms) for atoms in ase.io.read(result, ":")]
 
 
@@ -87,10 +85,10 @@ def start_frame(walker: Walker, folder: Path, lock: int) -> Path:
     return path
 
 
-def origin(walker: Walker, index: int, atoms: Atoms) -> Atoms:
-    """Return a frame of a trajectory as it is stored: molecules whole, with its origin."""
+def origin(walker: Walker, atoms: Atoms) -> Atoms:
+    """Return the frame of a walker as it is stored: molecules whole, with its origin."""
     frame = canonical(whole_molecules(atoms))
-    frame.info = walker_info(walker, round(CLASSICAL + SPACING * (index + 1), 6))
+    frame.info = walker_info(walker, CLASSICAL + LENGTH)
     return frame
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from huozi.potential import TrainConfig, evaluate, load_model, train
+from huozi.potential.batch import prepare
+from huozi.potential.optimize import energy_weight_from_data
 from huozi.systems import Dataset, Labels
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
@@ -72,6 +74,29 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     train(morse_frames(12), tmp_path, QUICK)
     with pytest.raises(ValueError, match="other data or settings"):
         train(morse_frames(13), tmp_path, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("stretch", "expected"), [(0.0, 0.02), (50.0, None), (500.0, None), (1e4, 20.0)]
+)
+def test_energy_prefactor_follows_the_spread_of_the_energies(
+    stretch: float, expected: float | None
+) -> None:
+    """Five times N var(e) / mean F^2, within bounds; e is the energy per atom above E0."""
+    e0, frames = 0.7, []
+    for frame in morse_frames(12):
+        labels = frame.labels
+        energy = len(frame) * e0 + stretch * (labels.energy - len(frame) * e0)
+        frames.append(
+            replace(frame, labels=replace(labels, energy=energy, forces=30 * labels.forces))
+        )
+    start, end = energy_weight_from_data(prepare(Dataset(tuple(frames)), (18,), (e0,), SMALL))
+    per_atom = np.array([f.labels.energy / len(f) - e0 for f in frames])
+    sizes = np.array([len(f) for f in frames])
+    square = np.mean(np.concatenate([f.labels.forces for f in frames]) ** 2)
+    by_hand = 5 * np.mean(sizes * (per_atom - per_atom.mean()) ** 2) / square
+    assert end == pytest.approx(by_hand if expected is None else expected)
+    assert start == pytest.approx(1e-3 * end)
 
 
 @pytest.mark.parametrize("missing", ["energy", "forces", "virial"])

@@ -19,6 +19,7 @@ from huozi.potential.settings import TrainConfig
 SAMPLE_ROWS = 4096
 SPREAD_FLOOR = 1e-3
 WARM_UP = 0.01
+LEAST_ENERGY_WEIGHT, LARGEST_ENERGY_WEIGHT = 0.02, 20.0
 
 
 class Schedule(NamedTuple):
@@ -40,7 +41,35 @@ class Learner(NamedTuple):
 Step = Callable[[Learner, Batch, Schedule], tuple[Learner, Any]]
 
 
-def schedule_at(config: TrainConfig, done: float, pace: float, step: int) -> Schedule:
+def energy_weight_from_data(frames: Sequence[PreparedFrame]) -> tuple[float, float]:
+    """Energy prefactor of the loss at start and end, from the spread of the energies.
+
+    Frames of one trajectory differ little in energy, and their forces say nearly all that there
+    is to learn; a weight on the energies mostly adds noise to the gradient. Frames of several
+    phases or strains differ by far more than what their forces tell. What separates the two is
+    ``mean N (e - mean e)^2 / mean F^2``, with e the energy per atom: 0.003 for liquid water, 2 to
+    8 for crystals of many kinds. The prefactor at the end is five times that, within bounds; see
+    docs/decisions/006-energy-weight.md.
+    """
+    energies = [
+        (len(f.order), (f.frame.labels.energy - f.reference) / len(f.order))
+        for f in frames
+        if f.frame.labels.energy is not None
+    ]
+    forces = [f.frame.labels.forces for f in frames if f.frame.labels.forces is not None]
+    end = LARGEST_ENERGY_WEIGHT
+    if energies and forces:
+        atoms, per_atom = np.array(energies).T
+        spread = float(np.mean(atoms * (per_atom - per_atom.mean()) ** 2))
+        square = float(sum((f**2).sum() for f in forces) / sum(f.size for f in forces))
+        ratio = spread / square if square > 0 else math.inf
+        end = min(max(5 * ratio, LEAST_ENERGY_WEIGHT), LARGEST_ENERGY_WEIGHT)
+    return 1e-3 * end, end
+
+
+def schedule_at(
+    config: TrainConfig, energy_weight: tuple[float, float], done: float, pace: float, step: int
+) -> Schedule:
     """Schedule at a completed part `done` (0 to 1) of a run that a step advances by `pace`.
 
     The learning rate warms up over the first hundredth of the run and falls as half a cosine;
@@ -56,7 +85,7 @@ def schedule_at(config: TrainConfig, done: float, pace: float, step: int) -> Sch
         return np.float32(start * (end / start) ** done)
 
     weights = Weights(
-        grown(config.energy_weight), np.float32(config.force_weight), grown(config.virial_weight)
+        grown(energy_weight), np.float32(config.force_weight), grown(config.virial_weight)
     )
     memory = math.exp(-pace / config.ema) if config.ema else 0.0
     return Schedule(np.float32(rate), weights, np.float32(min(memory, (1 + step) / (10 + step))))

@@ -52,12 +52,14 @@ class TrainConfig(BaseModel):
     batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
-    energy_weight: tuple[float, float] = Field(
-        (2e-4, 2e-2), description="Energy prefactor at start and end, per eV^2/atom."
+    energy_weight: tuple[float, float] | None = Field(
+        None,
+        description="Energy prefactor at start and end, per eV^2/atom; without it, the wider the "
+        "energies of the data spread, the larger.",
     )
     force_weight: float = Field(1.0, ge=0, description="Force prefactor, per (eV/Å)^2.")
     virial_weight: tuple[float, float] = Field(
-        (2e-4, 2e-2), description="Virial prefactor at start and end, per eV^2/atom."
+        (2e-5, 2e-3), description="Virial prefactor at start and end, per eV^2/atom."
     )
     ema: float = Field(
         0.02, ge=0, lt=1, description="Memory of averaged weights, as a fraction of the run."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from huozi.potential.model import Model, load_model
 from huozi.potential.moment import fold, init
 from huozi.potential.optimize import (
     Learner,
+    Schedule,
+    energy_weight_from_data,
     make_optimizer,
     make_step,
     scaling_from_data,
@@ -52,7 +55,7 @@ class Progress:
     seconds : float
         Wall time used, earlier sessions of the run included.
     best : float
-        Lowest validation loss.
+        Lowest validation score.
     stale : int
         Validations since then.
     next_validation : int
@@ -247,6 +250,7 @@ class Trainer:
         elements = len(problem.elements)
         raw = init(jax.random.key(config.seed), config.architecture, elements)
         scaling = scaling_from_data(raw, problem.frames, config, elements)
+        self.energy_weight = config.energy_weight or energy_weight_from_data(problem.frames)
         optimizer = make_optimizer(config)
         # Copies, because the step consumes its arguments.
         self.learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
@@ -327,7 +331,7 @@ class Trainer:
         """One update from the frames `members`."""
         progress, config = self.progress, self.config
         batch = assemble([self.problem.frames[i] for i in members], self.capacity)
-        schedule = schedule_at(config, progress.done, progress.pace, progress.step)
+        schedule = self.schedule()
         self.learner, value = self.step_function(self.learner, batch, schedule)
         self.losses.append(value)
         progress.step += 1
@@ -342,6 +346,11 @@ class Trainer:
             progress.done = progress.step / config.steps
         else:
             progress.done = min(1.0, progress.done + progress.pace)
+
+    def schedule(self) -> Schedule:
+        """Learning rate and prefactors of the next step."""
+        now = self.progress
+        return schedule_at(self.config, self.energy_weight, now.done, now.pace, now.step)
 
     def keep_to_budget(self, since: int) -> None:
         """Set the pace so that the schedule ends with the budget.
@@ -384,22 +393,18 @@ class Trainer:
             seconds=round(self.seconds(), 2),
             train_loss=float(values.mean()),
             best=progress.stale == 0,
-            learning_rate=float(
-                schedule_at(config, progress.done, progress.pace, progress.step).learning_rate
-            ),
+            learning_rate=float(self.schedule().learning_rate),
             **{k: v for k, v in metrics.to_dict().items() if k.endswith(("atom", "_A"))},
         )
 
     def score(self, metrics: Metrics) -> float:
-        """Loss of the validation errors with the prefactors at the end of the schedule."""
-        config = self.config
-        size = metrics.atoms / metrics.frames
-        parts = (
-            (config.force_weight, metrics.force_rmse_mev_per_A),
-            (config.energy_weight[1] * size, metrics.energy_rmse_mev_per_atom),
-            (config.virial_weight[1] * size, metrics.virial_rmse_mev_per_atom),
-        )
-        return sum(w * (1e-3 * error) ** 2 for w, error in parts if error is not None)
+        """Logarithm of force error times energy error: a per cent of either counts the same.
+
+        The loss would do if it were the same frames' that are minimised; on few validation
+        frames its terms differ by orders of magnitude, and one of them would decide alone.
+        """
+        errors = (metrics.force_rmse_mev_per_A, metrics.energy_rmse_mev_per_atom)
+        return sum(math.log(max(error, 1e-9)) for error in errors if error is not None)
 
     def save_model(self, metrics: Metrics, params: Any) -> None:
         """Write the model with its validation errors."""
@@ -409,7 +414,7 @@ class Trainer:
             "step": self.progress.step,
             "train_frames": len(problem.frames),
             "train_sha256": problem.digest,
-            "settings": self.config.model_dump(mode="json"),
+            "settings": self.config.model_dump(mode="json") | {"energy_weight": self.energy_weight},
             "versions": {"huozi": __version__, "jax": jax.__version__, "numpy": np.__version__},
         }
         Model(self.config.architecture, problem.elements, problem.e0, params, metadata).save(

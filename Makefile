@@ -11,11 +11,11 @@ export MALLOC_TRIM_THRESHOLD_ = 4294967296
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/*)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Huozi needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev]'
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(READY)
 
 demo: $(READY)

@@ -2,8 +2,9 @@
 
     python benchmarks/speed.py [--model MODEL]
 
-Liquid water replicated from 192 atoms to about 100,000; plain JAX, random parameters of the
-default size unless a model is given (the cost does not depend on their values). Prints one
+Liquid water replicated from 192 atoms to about 100,000; plain JAX (xla) and the compiled
+kernel, random parameters of the default size unless a model is given (the cost does not depend
+on their values). Prints one
 JSON object and writes it to benchmarks/results/speed.json.
 """
 
@@ -15,6 +16,8 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,10 +41,10 @@ def water(replicas: int):
         box += one
     box.set_cell([edge] * 3)
     box.pbc = True
-    return box * (replicas,) * 3
+    return box.repeat(replicas)
 
 
-def measure(replicas: int, path: str | None) -> dict[str, float]:
+def measure(replicas: int, path: str | None, engine: str) -> dict[str, float]:
     """Best of five timings, after compilation; peak memory of the process."""
     from huozi.arrays import jax, jnp
     from huozi.neighbors import build_neighbors
@@ -54,6 +57,7 @@ def measure(replicas: int, path: str | None) -> dict[str, float]:
         if path
         else Model(config, (1, 8), (0.0, 0.0), init(jax.random.key(0), config, 2))
     )
+    model = replace(model, engine=engine)
     atoms = water(replicas)
     begun = time.perf_counter()
     table = build_neighbors(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff)
@@ -74,6 +78,7 @@ def measure(replicas: int, path: str | None) -> dict[str, float]:
         jax.block_until_ready(result)
         best = min(best, (time.perf_counter() - begun) / repeats)
     return {
+        "engine": engine,
         "atoms": len(atoms),
         "us_per_atom": round(1e6 * best / len(atoms), 2),
         "neighbor_search_us_per_atom": round(1e6 * search / len(atoms), 2),
@@ -86,13 +91,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model")
     parser.add_argument("--replicas", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.replicas:
-        print(json.dumps(measure(options.replicas, options.model)))
+        print(json.dumps(measure(options.replicas, options.model, options.engine)))
         return
     rows = []
-    for replicas in REPLICAS:
-        command = [sys.executable, __file__, "--replicas", str(replicas)]
+    for engine, replicas in product(("xla", "kernel"), REPLICAS):
+        command = [sys.executable, __file__, "--replicas", str(replicas), "--engine", engine]
         command += ["--model", options.model] if options.model else []
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(found.stdout))

@@ -64,7 +64,7 @@ def run_huozi(folder: Path, data: object, test: object, budget: str) -> dict[str
         "energy_rmse_mev_per_atom": errors.energy_rmse_mev_per_atom,
     }
     for replicas in (1, LARGE):
-        row = measure(replicas, str(folder / "huozi"))
+        row = measure(replicas, str(folder / "huozi"), "auto")
         found[f"us_per_atom_{row['atoms']}"] = row["us_per_atom"]
     return found
 

@@ -31,6 +31,9 @@ from huozi.workflow import RunFolder
 
 Array = NDArray[Any]
 
+# Every launch of the loop clears and returns these buffers, so they must not be large; a launch
+# lasts until the neighbour table wears out, some tens of steps in a liquid.
+MOST_ROWS, MOST_FRAMES = 100, 50
 _FRAME_BYTES = 8_000_000
 
 
@@ -138,8 +141,8 @@ def make_bounds(config: MDConfig, system: System) -> Bounds:
 
 def make_schedule(config: MDConfig, atoms: int) -> Schedule:
     """Plan what is recorded when, in buffers of limited size."""
-    frames = int(np.clip(_FRAME_BYTES // (24 * atoms), 1, 1000))
-    return Schedule(config.thermo_every, config.trajectory_every, rows=1000, frames=frames)
+    frames = int(np.clip(_FRAME_BYTES // (24 * atoms), 1, MOST_FRAMES))
+    return Schedule(config.thermo_every, config.trajectory_every, MOST_ROWS, frames)
 
 
 def first_state(

@@ -16,6 +16,7 @@ from jax.custom_derivatives import linear_call
 from numpy.typing import NDArray
 from vesin import NeighborList
 
+from huozi import kernels
 from huozi.arrays import jax, jnp
 
 Array = NDArray[Any]
@@ -78,7 +79,10 @@ def build_neighbors(
         raise ValueError(f"the position of atom {atom} is not finite: {positions[atom]}")
     if not np.isfinite(cell).all():
         raise ValueError(f"the cell is not finite: {cell.tolist()}")
-    centre, other, image = _half_list(positions, cell, pbc, cutoff)
+    box = _complete_cell(cell, pbc)
+    if kernels.is_available():
+        return _search_compiled(positions, box, pbc, cutoff, width)
+    centre, other, image = _half_list(positions, box, pbc, cutoff)
     return _fill_rows(len(positions), centre, other, image, width)
 
 
@@ -87,11 +91,24 @@ def round_width(count: int) -> int:
     return max(8, -(-count // 8) * 8)
 
 
+def _search_compiled(
+    positions: Array, box: Array, pbc: Array, cutoff: float, width: int | None
+) -> Neighbors:
+    """Let the kernel fill the table; again if the first guess of its width was too small."""
+    n, slots = len(positions), width or 8
+    while True:
+        index, reverse = np.empty((2, n, slots), np.int32)
+        shift, mask = np.empty((n, slots, 3), np.int32), np.empty((n, slots), bool)
+        needed = kernels.fill_table(positions, box, pbc, cutoff, index, shift, reverse, mask)
+        if needed <= slots:
+            return Neighbors(index, shift, reverse, mask)
+        slots = round_width(needed)
+
+
 def _half_list(
-    positions: Array, cell: Array, pbc: Array, cutoff: float
+    positions: Array, box: Array, pbc: Array, cutoff: float
 ) -> tuple[Array, Array, Array]:
     """Each pair once: first atom, second atom, periodic image of the second."""
-    box = _complete_cell(cell, pbc)
     calculator = NeighborList(cutoff=float(cutoff), full_list=False)
     centre, other, image = calculator.compute(
         points=np.ascontiguousarray(positions, np.float64),

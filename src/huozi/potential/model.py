@@ -7,14 +7,14 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase.data import chemical_symbols
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from huozi import __version__
+from huozi import __version__, kernels
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path
 from huozi.neighbors import (
@@ -32,6 +32,7 @@ from huozi.systems import System
 
 FORMAT = "huozi-potential-2"
 BLOCK = 128
+Engine = Literal["auto", "kernel", "xla"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Model:
         Folded parameters (`huozi.potential.moment.fold`), float32 or float64.
     metadata : dict
         Where the model comes from: data digests, settings, held-out metrics, versions.
+    engine : {"auto", "kernel", "xla"}
+        What evaluates it: the compiled kernel, which computes in float32 on the CPU, or JAX's
+        own compiler; auto takes the kernel where it can run the model.
     """
 
     config: MomentConfig
@@ -56,6 +60,7 @@ class Model:
     e0: tuple[float, ...]
     params: Params
     metadata: dict[str, Any] = field(default_factory=dict)
+    engine: Engine = "auto"
 
     @property
     def cutoff(self) -> float:
@@ -71,10 +76,29 @@ class Model:
         """Return the same model computing in ``float32`` or ``float64``."""
         return replace(self, params=jax.tree.map(lambda x: jnp.asarray(x, dtype), self.params))
 
+    def uses_kernel(self) -> bool:
+        """Whether the compiled kernel evaluates this model.
+
+        Raises
+        ------
+        ValueError
+            If it was asked for and cannot.
+        """
+        single = self.params["mix"].dtype == jnp.float32
+        if self.engine == "kernel":
+            if not kernels.is_available():
+                raise ValueError("the compiled kernel was not built; reinstall with a C++ compiler")
+            if not single:
+                raise ValueError("the compiled kernel computes in float32, this model in float64")
+        return self.engine != "xla" and single and kernels.is_available()
+
     def bind(self, species: Any) -> Any:
         """Return the evaluation for these atoms; see `huozi.neighbors.ForceField`."""
         species = np.asarray(species)
         rows = element_rows(species, self.elements, "structure")
+        if self.uses_kernel():
+            handle = kernels.load(self.to_bytes())
+            return jax.tree_util.Partial(_KernelEvaluate(handle), jnp.asarray(rows, jnp.int32))
         order = np.argsort(rows, kind="stable").astype(np.int32)
         segments = tuple(int(c) for c in np.bincount(rows, minlength=len(self.elements)))
         reference = float(np.asarray(self.e0)[rows].sum())
@@ -96,8 +120,8 @@ class Model:
         result = _evaluate_jit(self.bind(system.species), system.positions, system.cell, table)
         return Evaluation(*(np.asarray(x) for x in result))
 
-    def save(self, path: str | Path) -> None:
-        """Write the model as safetensors with a JSON header; whole or not at all."""
+    def to_bytes(self) -> bytes:
+        """Contents of the model file: safetensors with a JSON header."""
         tensors = {name: np.asarray(x) for name, x in _flatten(self.params).items()}
         header = {
             "format": FORMAT,
@@ -109,8 +133,12 @@ class Model:
             "metadata": self.metadata,
         }
         header["sha256"] = _digest(header, tensors)
+        return save(tensors, metadata={"huozi": json.dumps(header)})
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file; whole or not at all."""
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"huozi": json.dumps(header)})
+            temporary.write_bytes(self.to_bytes())
 
 
 @jax.jit
@@ -201,6 +229,19 @@ def _unflatten(tensors: dict[str, np.ndarray]) -> Params:
         "layers": layers,
         "readout": jnp.asarray(tensors["readout"]),
     }
+
+
+@dataclass(frozen=True)
+class _KernelEvaluate:
+    """The function behind `Model.bind` where the compiled kernel runs the model."""
+
+    handle: int
+
+    def __call__(self, kinds: Any, positions: Any, cell: Any, table: Neighbors) -> Evaluation:
+        """Float32 up to the pairs and atoms, float64 sums."""
+        positions, cell = jnp.asarray(positions, "float64"), jnp.asarray(cell, "float64")
+        found = kernels.evaluate(self.handle, positions, cell, kinds, table.index, table.shift)
+        return Evaluation(*found)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,3 @@
+#define HUOZI_ISA avx2
+#define HUOZI_TILE 3
+#include "engine.h"

@@ -1,0 +1,3 @@
+#define HUOZI_ISA avx512
+#define HUOZI_TILE 12
+#include "engine.h"

@@ -1,0 +1,3 @@
+#define HUOZI_ISA portable
+#define HUOZI_TILE 3
+#include "engine.h"

@@ -1,0 +1,43 @@
+// A moment potential as the kernel holds it. See docs/kernel.md for the equations.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace huozi {
+
+struct Layer {
+  int inputs = 0, outputs = 0;
+  std::vector<float> weight;  // inputs * outputs
+  std::vector<float> bias;    // outputs
+
+  bool residual = false;
+};
+
+// What belongs to the atoms of one element.
+struct Element {
+  int number = 0;   // atomic number
+  double e0 = 0;    // energy of the isolated atom, eV
+  double vacuum = 0;  // network at a zero descriptor, eV
+  std::vector<std::vector<float>> mix;  // per degree: radial functions of all species * channels
+  std::vector<Layer> layers;
+  std::vector<float> readout;
+};
+
+struct Model {
+  double cutoff = 0;  // Å
+  int radial = 0, degree = 0, channels = 0, partners = 0;
+  std::vector<Element> elements;
+
+  int functions() const { return radial * static_cast<int>(elements.size()); }
+  int harmonics() const { return (degree + 1) * (degree + 1); }
+};
+
+// From the contents of a file. Throws std::runtime_error with what was found and what to do.
+std::unique_ptr<Model> parse_model(const std::string& content);
+
+// The same for a file, whose name leads the message.
+std::unique_ptr<Model> load_model(const std::string& path);
+
+}  // namespace huozi

@@ -1,0 +1,163 @@
+"""The compiled kernel gives the energies and forces of JAX, and refuses what it cannot read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from huozi import kernels
+from huozi.potential import Model, MomentConfig
+from huozi.systems import System
+from tests.potential.conftest import random_model
+
+pytestmark = pytest.mark.skipif(
+    not kernels.is_available(), reason="the compiled kernel was not built"
+)
+
+CONFIGS = (
+    MomentConfig(),
+    MomentConfig(cutoff=4.5, radial=7, degree=2, channels=9, partners=9, hidden=(21, 21, 5)),
+    MomentConfig(cutoff=3.0, radial=12, degree=0, channels=3, partners=1, hidden=(4,)),
+    MomentConfig(cutoff=5.0, radial=17, degree=1, channels=33, partners=2, hidden=(40, 40)),
+)
+
+
+def random_system(seed: int, elements: tuple[int, ...], atoms: int, density: float) -> System:
+    """Atoms at random, not closer than 0.7 Å, in a random cell with random open directions."""
+    rng = np.random.default_rng(seed)
+    edge = (atoms / density) ** (1 / 3)
+    cell = edge * (np.eye(3) + 0.2 * rng.normal(size=(3, 3)))
+    positions = np.zeros((0, 3))
+    while len(positions) < atoms:
+        new = rng.uniform(-1, 2, size=3) @ cell
+        if len(positions) == 0 or np.linalg.norm(positions - new, axis=1).min() > 0.7:
+            positions = np.vstack([positions, new])
+    pbc = rng.integers(0, 2, 3).astype(bool)
+    return System(rng.choice(elements, atoms), positions, cell, pbc)
+
+
+def engines(model: Model, system: System) -> tuple:
+    """Kernel, JAX in float32, JAX in float64."""
+    single = model.astype("float32")
+    return (
+        replace(single, engine="kernel").evaluate(system),
+        replace(single, engine="xla").evaluate(system),
+        model.evaluate(system),
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    config=st.sampled_from(CONFIGS),
+    elements=st.sampled_from([(1, 8), (42,), (3, 14, 32)]),
+    atoms=st.sampled_from([1, 2, 40, 75]),
+    density=st.sampled_from([1e-3, 0.03, 0.15]),
+)
+def test_as_exact_as_single_precision_allows(
+    seed: int, config: MomentConfig, elements: tuple[int, ...], atoms: int, density: float
+) -> None:
+    """Within 1e-5 of float64, or four times as far from it as JAX in float32."""
+    system = random_system(seed, elements, atoms, density)
+    kernel, single, exact = engines(random_model(elements, config), system)
+    for name in ("energy", "forces", "virial"):
+        ours, theirs, right = (np.asarray(getattr(x, name)) for x in (kernel, single, exact))
+        allowed = max(1e-5 * np.abs(right).max(), 4 * np.abs(theirs - right).max())
+        assert np.abs(ours - right).max() <= allowed + 1e-6, name
+
+
+def test_an_isolated_atom_has_its_own_energy() -> None:
+    model = replace(random_model((1, 8)).astype("float32"), engine="kernel")
+    system = System(np.array([8]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool))
+    found = model.evaluate(system)
+    assert found.energy == pytest.approx(model.e0[1], abs=1e-6)
+    assert not found.forces.any()
+    assert not found.virial.any()
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from dataclasses import replace
+from huozi import kernels
+from tests.kernels.test_kernel import random_model, random_system
+model = replace(random_model((1, 8)).astype("float32"), engine="kernel")
+system = random_system(5, (1, 8), 150, 0.1)
+first, second = model.evaluate(system), model.evaluate(system)
+assert all(np.array_equal(a, b) for a, b in zip(first, second))
+np.savez(sys.argv[1], name=kernels.instruction_set(), **first._asdict())
+"""
+
+
+def run_with(tmp_path: Path, **environment: str) -> dict[str, np.ndarray]:
+    """Evaluate in a process of its own."""
+    out = tmp_path / "result.npz"
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(out)], check=True, env=os.environ | environment
+    )
+    return dict(np.load(out))
+
+
+@pytest.mark.parametrize(
+    ("environment", "tolerance"),
+    [({"HUOZI_ISA": "portable"}, 1e-5), ({"HUOZI_ISA": "avx2"}, 1e-5), ({}, 1e-12)],
+)
+def test_same_numbers_with_other_instructions_and_threads(
+    tmp_path: Path, environment: dict[str, str], tolerance: float
+) -> None:
+    """Repeated calls are bitwise equal; threads change the order of float64 sums alone."""
+    two = run_with(tmp_path, OMP_NUM_THREADS="2")
+    other = run_with(tmp_path, OMP_NUM_THREADS="1", **environment)
+    if "HUOZI_ISA" in environment and other["name"] != environment["HUOZI_ISA"]:
+        pytest.skip(f"this processor has no {environment['HUOZI_ISA']}")
+    for name in ("energy", "forces", "virial"):
+        scale = np.abs(two[name]).max()
+        np.testing.assert_allclose(other[name], two[name], rtol=0, atol=tolerance * scale)
+
+
+def test_auto_takes_the_kernel_for_single_precision_alone() -> None:
+    model = random_model((1, 8))
+    assert not model.uses_kernel()
+    assert model.astype("float32").uses_kernel()
+    assert not replace(model.astype("float32"), engine="xla").uses_kernel()
+    with pytest.raises(ValueError, match="float32"):
+        replace(model, engine="kernel").uses_kernel()
+
+
+def test_a_file_that_is_not_a_whole_model_is_refused() -> None:
+    content = random_model((1, 8)).astype("float32").to_bytes()
+    for broken, message in (
+        (b"", "not a whole safetensors file"),
+        (content[:50], "not a whole safetensors file"),
+        (content[:-1], "not whole|impossible"),
+        (b"\x80" * 8 + content[8:], "not a whole safetensors file"),
+        (content.replace(b"huozi-potential-2", b"huozi-potential-9"), "format huozi-potential-9"),
+        (content.replace(b"cutoff", b"kutoff"), "lacks cutoff"),
+        (content.replace(b'"F32"', b'"I32"'), "of type I32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kernels.load(broken)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damaged_headers_never_crash(data: st.DataObject) -> None:
+    """A byte of the header replaced: refused, or (in a comment, say) read as before."""
+    content = bytearray(random_model((1,)).astype("float32").to_bytes())
+    end = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, end - 1))] = data.draw(st.integers(0, 255))
+    try:
+        handle = kernels.load(bytes(content))
+    except ValueError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert handle

@@ -1,3 +1,4 @@
 #define HUOZI_ISA avx2
+#define HUOZI_WIDTH 8
 #define HUOZI_TILE 3
 #include "engine.h"

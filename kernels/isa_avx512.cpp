@@ -1,3 +1,4 @@
 #define HUOZI_ISA avx512
+#define HUOZI_WIDTH 16
 #define HUOZI_TILE 12
 #include "engine.h"

@@ -1,3 +1,4 @@
 #define HUOZI_ISA portable
-#define HUOZI_TILE 3
+#define HUOZI_WIDTH 4
+#define HUOZI_TILE 2
 #include "engine.h"

@@ -38,8 +38,8 @@ inline void tile(int inner, const float* weight, std::ptrdiff_t step_i, std::ptr
 #pragma GCC unroll 32
     for (int i = 0; i < I; i++) {
       const Vec w = splat(weight[i * step_i + j * step_j]);
-      sum[i][0] += w * x0;
-      sum[i][1] += w * x1;
+      add_product(sum[i][0], w, x0);
+      add_product(sum[i][1], w, x1);
     }
   }
 #pragma GCC unroll 32
@@ -47,11 +47,8 @@ inline void tile(int inner, const float* weight, std::ptrdiff_t step_i, std::ptr
     for (int v = 0; v < kVecs; v++) out[i * out_stride + v] = sum[i][v];
 }
 
-#ifndef HUOZI_TILE
-#define HUOZI_TILE 12
-#endif
-
-// The same for `outer` rows i and `width` vectors, a multiple of 2.
+// The same for `outer` rows i and `width` vectors, a multiple of 2. HUOZI_TILE rows at a time keep
+// their sums in registers.
 inline void accumulate(int outer, int inner, int width, const float* weight, std::ptrdiff_t step_i,
                        std::ptrdiff_t step_j, const Vec* in, int in_stride, Vec* out,
                        int out_stride) {
@@ -86,8 +83,7 @@ inline void geometry(const float* dx, const float* dy, const float* dz, float cu
   // B_n(r) = T_n(1 - 2 (1 - q)^2) (1 - q^2)^3, q = r / cutoff, and derivatives by r
   const Vec q = square * g.inverse * (1.0f / cutoff);
   const Vec t = 1.0f - 2.0f * (1.0f - q) * (1.0f - q), dt = (4.0f / cutoff) * (1.0f - q);
-  Vec w = 1.0f - q * q;
-  w = w > 0.0f ? w : Vec{};
+  const Vec w = at_least(1.0f - q * q, 0.0f);
   const Vec envelope = w * w * w, fall = (-6.0f / cutoff) * q * w * w, rise = envelope * dt;
   Vec t0 = splat(1.0f), t1 = t, d0 = Vec{}, d1 = splat(1.0f);
 #pragma GCC unroll 16
@@ -250,7 +246,7 @@ void moments_of_atom(const Model& model, const Neighbourhood& near, Vec* rows) {
 #pragma GCC unroll 16
       for (int q = 0; q < kLanes; q++)
 #pragma GCC unroll 16
-        for (int n = 0; n < radial; n++) total[n] += splat(scalar[n][q]) * g.harmonics[q];
+        for (int n = 0; n < radial; n++) add_product(total[n], splat(scalar[n][q]), g.harmonics[q]);
     }
     for (int n = 0; n < radial; n++) sum[n] = total[n];
   }
@@ -279,8 +275,8 @@ void pull(const Model& model, int atom, const Neighbourhood& near,
 #pragma GCC unroll 16
         for (int n = 0; n < radial; n++) {
           const Vec c = splat(gradient[n * kLanes + m]);
-          t += c * value[n];
-          u += c * slope[n];
+          add_product(t, c, value[n]);
+          add_product(u, c, slope[n]);
         }
         tangential[m] = t;
         along += u * g.harmonics[m];
@@ -395,9 +391,8 @@ inline void network(const Element& element, Workspace& work, Vec (&energy)[kVecs
     accumulate(layer.outputs, layer.inputs, kVecs, layer.weight.data(), 1, layer.outputs, in, kVecs,
                out, kVecs);
     for (int j = 0; j < layer.outputs * kVecs; j++) {
-      Vec x = out[j];
-      x = x > -80.0f ? x : splat(-80.0f);
-      const Vec s = 1.0f / (1.0f + exponential(-x));
+      const Vec x = at_least(out[j], -80.0f);
+      const Vec s = 1.0f / (1.0f + exponential(-1.0f * x));
       slope[j] = s + x * s * (1.0f - s);
       out[j] = out[j] * s;
       if (layer.residual) out[j] += in[j];

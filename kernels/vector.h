@@ -1,76 +1,141 @@
-// Sixteen floats at a time, by the compiler's vector extension: one AVX-512 register, two of AVX2,
-// four of SSE or NEON. The same source serves every instruction set; see isa_*.cpp.
+// Sixteen floats at a time: one register of AVX-512, two of AVX2, four of SSE or NEON. The compiler's
+// vector extension does the arithmetic; see isa_*.cpp for the three builds.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 namespace HUOZI_ISA {
 
 constexpr int kLanes = 16;
-typedef float Vec __attribute__((vector_size(4 * kLanes)));
-typedef std::int32_t IntVec __attribute__((vector_size(4 * kLanes)));
+constexpr int kWidth = HUOZI_WIDTH;  // floats in a register
+constexpr int kParts = kLanes / kWidth;
+typedef float Register __attribute__((vector_size(4 * kWidth)));
+typedef std::int32_t IntRegister __attribute__((vector_size(4 * kWidth)));
 
-inline Vec splat(float value) { return value - Vec{}; }
+struct Vec {
+  Register part[kParts];
 
-inline Vec load(const float* from) {
-  Vec value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
+  float operator[](int lane) const { return part[lane / kWidth][lane % kWidth]; }
+};
+
+inline Vec splat(float value) {
+  Vec v;
+  for (Register& r : v.part) r = value - Register{};
+  return v;
 }
 
-inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
+inline Vec load(const float* from) {
+  Vec v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
 
-inline Vec square_root(Vec x) {
-  Vec root;
-  for (int i = 0; i < kLanes; i++) root[i] = std::sqrt(x[i]);
-  return root;
+inline void store(float* to, const Vec& v) { std::memcpy(to, &v, sizeof v); }
+
+// Each register of the result from the same registers of the arguments.
+template <class Function, class... Vecs>
+inline Vec each(Function function, const Vecs&... v) {
+  Vec out;
+#pragma GCC unroll 4
+  for (int p = 0; p < kParts; p++) out.part[p] = function(v.part[p]...);
+  return out;
+}
+
+#define HUOZI_OPERATOR(op)                                                                \
+  inline Vec operator op(const Vec& a, const Vec& b) {                                    \
+    return each([](Register x, Register y) { return x op y; }, a, b);                     \
+  }                                                                                       \
+  inline Vec operator op(const Vec& a, float b) {                                         \
+    return each([b](Register x) { return x op b; }, a);                                   \
+  }                                                                                       \
+  inline Vec operator op(float a, const Vec& b) {                                         \
+    return each([a](Register x) { return a op x; }, b);                                   \
+  }                                                                                       \
+  inline Vec& operator op##=(Vec& a, const Vec& b) { return a = a op b; }
+HUOZI_OPERATOR(+)
+HUOZI_OPERATOR(-)
+HUOZI_OPERATOR(*)
+HUOZI_OPERATOR(/)
+#undef HUOZI_OPERATOR
+
+// sum += a * b in one instruction where there is one.
+inline void add_product(Vec& sum, const Vec& a, const Vec& b) {
+#pragma GCC unroll 4
+  for (int p = 0; p < kParts; p++) sum.part[p] += a.part[p] * b.part[p];
+}
+
+inline Vec at_least(const Vec& v, float least) {
+  return each([least](Register x) { return x > least ? x : least - Register{}; }, v);
+}
+
+inline Vec square_root(const Vec& v) {
+  return each(
+      [](Register x) {
+        for (int i = 0; i < kWidth; i++) x[i] = std::sqrt(x[i]);
+        return x;
+      },
+      v);
 }
 
 // exp(x) for |x| < 87 to 2e-7: 2^n times a polynomial on half an octave to either side of 0.
-inline Vec exponential(Vec x) {
-  const Vec shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23 rounds to an integer
-  const Vec n = shifted - 12582912.0f;
-  const Vec f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * f + 8.3334519073e-3f;
-  p = p * f + 4.1665795894e-2f;
-  p = p * f + 1.6666665459e-1f;
-  p = p * f + 5.0000001201e-1f;
-  p = p * f * f + f + 1.0f;
-  const IntVec power = (__builtin_convertvector(n, IntVec) + 127) << 23;
-  Vec scale;
-  std::memcpy(&scale, &power, sizeof scale);
-  return p * scale;
+inline Vec exponential(const Vec& v) {
+  return each(
+      [](Register x) {
+        const Register shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23 rounds to an integer
+        const Register n = shifted - 12582912.0f;
+        const Register f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+        Register p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+        p = p * f + 8.3334519073e-3f;
+        p = p * f + 4.1665795894e-2f;
+        p = p * f + 1.6666665459e-1f;
+        p = p * f + 5.0000001201e-1f;
+        p = p * f * f + f + 1.0f;
+        const IntRegister power = (__builtin_convertvector(n, IntRegister) + 127) << 23;
+        return p * reinterpret_cast<Register>(power);
+      },
+      v);
 }
 
-// Rows of 16 become columns of 16, in place: four rounds of exchanges between pairs of rows.
+// One round of a transposition: blocks of `Distance` elements change places between two rows.
+template <int Distance>
+inline void exchange(Vec& a, Vec& b) {
+  if constexpr (Distance >= kWidth) {
+    constexpr int parts = Distance / kWidth;
+#pragma GCC unroll 4
+    for (int p = 0; p < kParts; p++)
+      if (!(p & parts)) std::swap(a.part[p + parts], b.part[p]);
+  } else {
+    IntRegister low, high;  // constants after unrolling
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; i++) {
+      low[i] = i & Distance ? kWidth + i - Distance : i;
+      high[i] = i & Distance ? kWidth + i : i + Distance;
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < kParts; p++) {
+      const Register x = a.part[p], y = b.part[p];
+      a.part[p] = __builtin_shuffle(x, y, low);
+      b.part[p] = __builtin_shuffle(x, y, high);
+    }
+  }
+}
+
+// Rows of 16 become columns of 16, in place.
 inline void transpose(Vec (&rows)[kLanes]) {
-  for (int i = 0; i < kLanes; i++) {
-    if (i & 1) continue;
-    const Vec a = rows[i], b = rows[i + 1];
-    rows[i] = __builtin_shufflevector(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-    rows[i + 1] = __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-  }
-  for (int i = 0; i < kLanes; i++) {
-    if (i & 2) continue;
-    const Vec a = rows[i], b = rows[i + 2];
-    rows[i] = __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-    rows[i + 2] = __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  }
-  for (int i = 0; i < kLanes; i++) {
-    if (i & 4) continue;
-    const Vec a = rows[i], b = rows[i + 4];
-    rows[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-    rows[i + 4] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-  }
-  for (int i = 0; i < kLanes; i++) {
-    if (i & 8) continue;
-    const Vec a = rows[i], b = rows[i + 8];
-    rows[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-    rows[i + 8] = __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  }
+  const auto round = [&](auto distance) {
+    constexpr int D = decltype(distance)::value;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++)
+      if (!(i & D)) exchange<D>(rows[i], rows[i + D]);
+  };
+  round(std::integral_constant<int, 1>{});
+  round(std::integral_constant<int, 2>{});
+  round(std::integral_constant<int, 4>{});
+  round(std::integral_constant<int, 8>{});
 }
 
 }  // namespace HUOZI_ISA

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,6 +12,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from huozi import kernels
 from huozi.arrays import jax, jnp
 from huozi.neighbors import (
     Neighbors,
@@ -25,12 +28,15 @@ def table_of(atoms: Atoms, cutoff: float, width: int | None = None) -> Neighbors
 
 
 def assert_same_pairs(atoms: Atoms, cutoff: float) -> None:
-    table = table_of(atoms, cutoff)
-    rows, columns = np.nonzero(table.mask)
-    ours = np.column_stack([rows, table.index[rows, columns], table.shift[rows, columns]])
+    """Both searches, the compiled one (where it was built) and the one in Python."""
     i, j, shift = neighbor_list("ijS", atoms, cutoff)
-    theirs = np.column_stack([i, j, shift])
-    assert sorted(map(tuple, ours)) == sorted(map(tuple, theirs))
+    theirs = sorted(map(tuple, np.column_stack([i, j, shift])))
+    for compiled in {kernels.is_available(), False}:
+        with patch.object(kernels, "is_available", return_value=compiled):
+            table = table_of(atoms, cutoff)
+        rows, columns = np.nonzero(table.mask)
+        ours = np.column_stack([rows, table.index[rows, columns], table.shift[rows, columns]])
+        assert sorted(map(tuple, ours)) == theirs
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,15 @@ def test_same_pairs_as_ase_in_random_cells(seed: int, n: int, pbc: tuple[bool, .
     cell = np.diag(rng.uniform(2.5, 6, 3)) + np.tril(rng.uniform(-1, 1, (3, 3)), -1)
     atoms = Atoms("H" * n, positions=rng.uniform(-4, 9, (n, 3)), cell=cell, pbc=pbc)
     assert_same_pairs(atoms, 3.5)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (False, True, False), (False, False, False)])
+def test_same_pairs_as_ase_in_a_large_cell(pbc: tuple[bool, ...]) -> None:
+    """Many bins along every direction, and atoms far outside the cell."""
+    rng = np.random.default_rng(7)
+    cell = np.diag([31.0, 24.0, 19.0]) + rng.uniform(-5, 5, (3, 3))
+    positions = rng.uniform(-1, 2, (900, 3)) @ cell
+    assert_same_pairs(Atoms("H900", positions=positions, cell=cell, pbc=pbc), 4.1)
 
 
 def test_reverse_slots_hold_the_same_pair() -> None:

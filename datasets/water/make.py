@@ -69,6 +69,8 @@ def ship(args: argparse.Namespace) -> None:
         frames = [
             frame for name in names for frame in ase.io.read(args.labels / f"{name}.extxyz.gz", ":")
         ]
+        for frame in frames:  # round 0 is classical: no reference for structure
+            frame.info["equilibrium"] = frame.info["round"] > 0
         path = args.shipped / f"water_{part}.extxyz.gz"
         label.write_frames(path, frames)
         print(f"{len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB: {path}")

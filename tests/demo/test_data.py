@@ -55,6 +55,17 @@ def test_the_reference_has_the_density_of_the_start(tmp_path, crystal_file):
     assert summary["reference"]["temperature_K"] is None
 
 
+def test_frames_that_sample_no_state_are_no_reference(tmp_path):
+    frames = [
+        replace(frame, info={"equilibrium": index % 2 == 0})
+        for index, frame in enumerate(crystal(40, 3))
+    ]
+    write(Dataset(tuple(frames)), tmp_path / "mixed.extxyz")
+    prepare_data(tmp_path, [tmp_path / "mixed.extxyz"], 40.0)
+    reference = read(tmp_path / "reference.extxyz")
+    assert {frame.info["equilibrium"] for frame in reference} == {True}
+
+
 def test_the_start_and_the_reference_are_as_hot_as_the_simulation(tmp_path):
     dataset = warm(crystal(40, 3), 30.0 + 10.0 * (np.arange(40) % 8))
     write(dataset, tmp_path / "warm.extxyz")

@@ -26,7 +26,7 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    train_budget: Duration = Field(240.0, gt=0, description="Wall time of the training.")
+    train_budget: Duration = Field(300.0, gt=0, description="Wall time of the training.")
     picoseconds: float = Field(
         10.0, gt=0, description="Length of the simulation after equilibration, ps."
     )

@@ -121,7 +121,12 @@ def choose_start(test: Dataset, temperature: float) -> Frame:
 
 
 def alike(frame: Frame, start: Frame, temperature: float) -> bool:
-    """Whether a frame is in about the state that is simulated, as far as it says."""
+    """Whether a frame is in about the state that is simulated, as far as it says.
+
+    Frames that say ``equilibrium=F`` were made to learn from and sample no state.
+    """
+    if frame.info.get("equilibrium") is False:
+        return False
     here, there = frame.system.density, start.system.density
     if here is None or there is None or proportions(frame.system) != proportions(start.system):
         return False

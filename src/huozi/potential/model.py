@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,13 +92,18 @@ class Model:
                 raise ValueError("the compiled kernel computes in float32, this model in float64")
         return self.engine != "xla" and single and kernels.is_available()
 
+    @cached_property
+    def _kernel_handle(self) -> int:
+        """The model in the kernel, handed over once: writing it out takes longer than a step."""
+        return kernels.load(self.to_bytes())
+
     def bind(self, species: Any) -> Any:
         """Return the evaluation for these atoms; see `huozi.neighbors.ForceField`."""
         species = np.asarray(species)
         rows = element_rows(species, self.elements, "structure")
         if self.uses_kernel():
-            handle = kernels.load(self.to_bytes())
-            return jax.tree_util.Partial(_KernelEvaluate(handle), jnp.asarray(rows, jnp.int32))
+            call = _KernelEvaluate(self._kernel_handle)
+            return jax.tree_util.Partial(call, jnp.asarray(rows, jnp.int32))
         order = np.argsort(rows, kind="stable").astype(np.int32)
         segments = tuple(int(c) for c in np.bincount(rows, minlength=len(self.elements)))
         reference = float(np.asarray(self.e0)[rows].sum())

@@ -59,8 +59,8 @@ def round1(args: argparse.Namespace) -> None:
             potential = fitted()
         return model.walk(walker, potential, work)
 
-    gather(args.labels / "round1_test.extxyz.gz", model.held_out_walkers(), walk, args)
     gather(args.labels / "round1_train.extxyz.gz", model.train_walkers(), walk, args)
+    gather(args.labels / "round1_test.extxyz.gz", model.held_out_walkers(), walk, args)
 
 
 def ship(args: argparse.Namespace) -> None:

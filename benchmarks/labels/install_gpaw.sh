@@ -10,8 +10,6 @@ trap 'rm -f "$config"' EXIT
 cat > "$config" <<'END'
 compiler = 'g++'
 mpicompiler = None
-mpilinker = None
-parallel_python_interpreter = False
 noblas = False
 nolibxc = False
 libraries = ['xc', 'openblas']

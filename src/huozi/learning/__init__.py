@@ -1,0 +1,1 @@
+"""Concurrent learning: explore, select, label, retrain, until nothing is new."""

@@ -1,7 +1,7 @@
 """First principles on tap: energies, forces and virials by programs of quantum chemistry."""
 
 from huozi.labels.labeller import LabelError, Labeller, make_labeller
-from huozi.labels.run import Labelled, isolated_atoms, label
+from huozi.labels.run import STATE, Labelled, isolated_atoms, label
 from huozi.labels.settings import (
     ENGINES,
     LEVEL,
@@ -16,6 +16,7 @@ from huozi.labels.settings import (
 __all__ = [
     "ENGINES",
     "LEVEL",
+    "STATE",
     "AseLevel",
     "Cp2kLevel",
     "GpawLevel",

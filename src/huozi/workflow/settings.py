@@ -103,4 +103,5 @@ def _models(annotation: Any) -> Iterator[Any]:
 
 def _tags(model: Any) -> set[Any]:
     """Return the values that tell a model from its alternatives."""
-    return {field.default for field in model.model_fields.values() if get_args(field.annotation)}
+    defaults = (field.default for field in model.model_fields.values())
+    return {value for value in defaults if isinstance(value, str)}

@@ -130,6 +130,12 @@ def test_each_frame_gets_one_verdict_and_a_reason() -> None:
     assert fractions(decisions) == {"accurate": 1 / 6, "candidate": 2 / 6, "failed": 3 / 6}
 
 
+def test_control_frames_are_not_selected() -> None:
+    decisions, chosen = decide(seen([0.2, 0.3]), Bounds(0.1, 1.0, ""), 5, np.zeros((1, 2)), [1])
+    assert chosen == [0]
+    assert "control frame" in decisions[1].reason
+
+
 def test_nothing_to_choose_is_no_error() -> None:
     decisions, chosen = decide(seen([0.01, 0.02]), Bounds(0.1, 1.0, ""), 5, np.zeros((1, 2)))
     assert chosen == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from huozi.files import digest
 from huozi.potential import Model, TrainConfig, evaluate, load_model, train
-from huozi.systems import System, read
+from huozi.systems import Dataset, System, read
 from huozi.workflow import Runner, Task, task
 
 Inputs = dict[str, Any]
@@ -22,7 +23,9 @@ Files = dict[str, Path]
 def train_member(folder: Path, inputs: Inputs, files: Files) -> Any:
     """Train one model; see `huozi.workflow.task`."""
     config = TrainConfig(**inputs["config"])
-    result = train(read(files["data"]), folder / "train", config)
+    # The model file names its worst frames; where the data lie on this machine must not be in it.
+    data = Dataset(tuple(replace(f, source=f"data#{i}") for i, f in enumerate(read(files["data"]))))
+    result = train(data, folder / "train", config)
     result.model.save(folder / "model.safetensors")
     return {"steps": result.steps, "validation": result.metrics.force_rmse_mev_per_A}
 

@@ -25,7 +25,7 @@ from huozi.learning.generate import CLOSE, closest, electronic_state
 from huozi.learning.settings import Explore
 from huozi.potential import Model
 from huozi.systems import Dataset, Frame, System, read, write
-from huozi.workflow import Outcome, Runner, Task, task
+from huozi.workflow import Outcome, Task, task
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,6 @@ def explore_tasks(
         files = {"start": generated, **member_files(models)}
         tasks.append(Task(look, {"elements": elements}, files, name=f"i{iteration:02d}g"))
     return tasks
-
-
-def run_walks(runner: Runner, tasks: list[Task], quorum: float, stage: str) -> list[Outcome]:
-    """Run the walks; one that failed for whatever reason saw nothing."""
-    return runner.run(stage, tasks, quorum)
 
 
 def in_physics(seen: Seen, high: float) -> NDArray[np.bool_]:

@@ -29,7 +29,6 @@ from huozi.learning.explore import (
     explore_tasks,
     gather,
     in_physics,
-    run_walks,
     states,
 )
 from huozi.learning.generate import distorted, random_boxes
@@ -112,25 +111,19 @@ class _Learner:
         models = train_ensemble(
             self.runner, data, self.training(settings.train), settings.models, f"{name}: train"
         )
-        tasks = explore_tasks(
-            settings.explore,
-            number,
-            starts,
-            self.generated(number, folder),
-            models,
-            self.elements,
-            settings.seed,
-        )
-        walks = run_walks(self.runner, tasks, settings.quorum, f"{name}: explore")
+        walks = self.explore(number, starts, models, folder)
         seen = gather(walks)
         bounds = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch)
+        control, rest = self.draw(number, seen, bounds.high, len(starts))
         cutoff = settings.train.architecture.cutoff
         known = np.array([describe(f.system, self.elements, cutoff) for f in self.data])
-        decisions, chosen = decide(seen, bounds, settings.select.batch, known)
-        control, random = self.draw(number, seen, bounds.high, chosen, len(starts))
+        decisions, chosen = decide(seen, bounds, settings.select.batch, known, control)
+        random = rest[: len(chosen)] if settings.random_control else []
         wanted = [*chosen, *control, *random]
         found = self.label([seen.frames[i] for i in wanted], f"{name}: label")
         groups = split_labels(found, [len(chosen), len(control), len(random)])
+        if not groups[1]:
+            raise ValueError(f"{name}: none of the control frames has a label; look at the logs")
         lines = [json.dumps(d.to_dict(), ensure_ascii=False) for d in decisions]
         write_text(folder / "decisions.jsonl", "\n".join(lines) + "\n")
         record: dict[str, Any] = {
@@ -156,6 +149,21 @@ class _Learner:
         self.runner.folder.log("iteration", **record)
         return self.next_starts(starts, walks, bounds.high, folder)
 
+    def explore(
+        self, number: int, starts: list[tuple[Path, State]], models: list[Path], folder: Path
+    ) -> list[Outcome]:
+        """Let the walkers walk, and look at generated structures."""
+        tasks = explore_tasks(
+            self.settings.explore,
+            number,
+            starts,
+            self.generated(number, folder),
+            models,
+            self.elements,
+            self.settings.seed,
+        )
+        return self.runner.run(f"iteration {number}: explore", tasks, self.settings.quorum)
+
     def generated(self, number: int, folder: Path) -> Path | None:
         """Write the rattled and strained structures of an iteration."""
         explore = self.settings.explore
@@ -166,28 +174,26 @@ class _Learner:
         return save(made, folder / "generated.extxyz")
 
     def draw(
-        self, number: int, seen: Seen, high: float, chosen: list[int], walkers: int
+        self, number: int, seen: Seen, high: float, walkers: int
     ) -> tuple[list[int], list[int]]:
-        """Draw frames of the walks at random: a test set, and on request the rival's batch."""
+        """Draw the test set from all physical frames of the walks, before anything is selected.
+
+        The rest, in random order, is what a rival without an ensemble would choose from.
+        """
         free = np.flatnonzero(in_physics(seen, high) & (seen.walker < walkers))
         if not len(free):
             raise ValueError(
                 f"iteration {number}: no walk saw a physical structure; begin with more or other "
                 "frames (initial), a shorter time step, or lower temperatures"
             )
-        order = [int(i) for i in self.rng(number, 2).permutation(free) if int(i) not in chosen]
-        count = self.settings.control
-        rival = len(chosen) if self.settings.random_control else 0
-        others = [i for i in self.rng(number, 3).permutation(free) if int(i) not in order[:count]]
-        return order[:count], [int(i) for i in others[:rival]]
+        order = [int(i) for i in self.rng(number, 2).permutation(free)]
+        return order[: self.settings.control], order[self.settings.control :]
 
     def test(
         self, control: list[Frame], models: list[Path], folder: Path, name: str
     ) -> dict[str, Any]:
         """Errors on fresh control frames; they calibrate the bounds, too."""
         found = self.errors(control, models, folder / "control.extxyz", f"{name}: test")
-        if found is None:
-            return {"control_force_rmse_mev_per_A": None, "control_energy_rmse_mev_per_atom": None}
         self.pairs = found["deviation_and_error"]
         return {
             "control_force_rmse_mev_per_A": found["force_rmse_mev_per_A"],
@@ -202,15 +208,13 @@ class _Learner:
         found = self.errors(control, models, folder / "control.extxyz", f"{name}: test random")
         return {
             "random_training_frames": len(self.random),
-            "random_force_rmse_mev_per_A": None if found is None else found["force_rmse_mev_per_A"],
+            "random_force_rmse_mev_per_A": found["force_rmse_mev_per_A"],
         }
 
     def errors(
         self, control: list[Frame], models: list[Path], path: Path, stage: str
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, Any]:
         """Compare models with labelled frames."""
-        if not control:
-            return None
         files = {"data": save(control, path), **member_files(models)}
         (outcome,) = self.runner.run(stage, [Task(test_member, {}, files, name="test")])
         result: dict[str, Any] = outcome.result
@@ -259,7 +263,6 @@ class _Learner:
         control = list(read(self.path / f"iter-{len(self.records):03d}" / "control.extxyz"))
         test = self.errors(control, [model], self.path / "control.extxyz", "final: test")
         copyfile(model, self.path / "model.safetensors")
-        assert test is not None
         return {
             "converged": bool(verdict),
             "verdict": verdict or f"not converged after {len(self.records)} iterations",

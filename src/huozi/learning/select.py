@@ -99,7 +99,11 @@ def widened(bounds: Bounds, seen: Seen, batch: int) -> Bounds:
 
 
 def decide(
-    seen: Seen, bounds: Bounds, batch: int, known: NDArray[np.floating]
+    seen: Seen,
+    bounds: Bounds,
+    batch: int,
+    known: NDArray[np.floating],
+    control: Sequence[int] = (),
 ) -> tuple[list[Decision], list[int]]:
     """Judge every frame and choose a batch of different ones.
 
@@ -110,6 +114,8 @@ def decide(
     batch : int
     known : (k, D) array
         Descriptors of what is labelled already.
+    control : sequence of int
+        Frames that are drawn as a test and cannot be selected.
 
     Returns
     -------
@@ -121,7 +127,8 @@ def decide(
     overlap = ~(seen.closest > CLOSE)
     beyond = ~(seen.deviation < bounds.high)
     accurate = seen.deviation < bounds.low
-    candidates = np.flatnonzero(~overlap & ~beyond & ~accurate)
+    drawn = np.isin(np.arange(len(seen.frames)), control)
+    candidates = np.flatnonzero(~overlap & ~beyond & ~accurate & ~drawn)
     order, distance = farthest_points(seen.descriptors[candidates], known, batch)
     if order:
         first = distance[order[0]]
@@ -140,6 +147,8 @@ def decide(
         elif i in rank:
             verdict = "candidate"
             reason = f"choice {rank[i] + 1}: {far[i]:.3f} from everything known before it"
+        elif drawn[i]:
+            verdict, reason = "candidate", "drawn at random as a control frame"
         else:
             verdict = "candidate"
             reason = f"not chosen: {far[i]:.3f} from something labelled or chosen"

@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
+from huozi.files import write_json
 from huozi.workflow.execute import exclusive, execute, failed
 from huozi.workflow.executors import WorkerLostError
 from huozi.workflow.run import RunFolder
@@ -93,7 +95,8 @@ class Runner:
         try:
             for future in as_completed(futures):
                 key = futures[future]
-                outcomes[key] = self._collect(future, key, tasks[waiting[key]].name)
+                i = waiting[key]
+                outcomes[key] = self._collect(future, key, tasks[i].name, descriptions[i])
                 self._note(stage, outcomes[key])
                 self._show(stage, keys, outcomes)
                 self._check(stage, keys, outcomes, quorum)
@@ -104,7 +107,9 @@ class Runner:
             raise
         return [outcomes[key] for key in keys]
 
-    def _collect(self, future: Future[None], key: str, name: str) -> Outcome:
+    def _collect(
+        self, future: Future[None], key: str, name: str, description: dict[str, Any]
+    ) -> Outcome:
         """Outcome of a task that came back, or whose worker did not."""
         try:
             future.result()
@@ -114,6 +119,8 @@ class Runner:
             workspace = self.tasks / f".{key}"
             with exclusive(workspace):
                 if not (self.tasks / key).exists():
+                    if not (workspace / "task.json").exists():  # killed before it began
+                        write_json(workspace / "task.json", {**description, "attempts": 0})
                     publish(workspace, self.tasks / key, failed("killed", str(error)))
         outcome = find_outcome(self.tasks, key, name)
         if outcome is None:

@@ -8,7 +8,7 @@ import typer
 from yaml import YAMLError
 
 from huozi import __version__
-from huozi.cli import data, demo, md, potential
+from huozi.cli import data, demo, md, potential, wavefunction
 
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
 """What input, files and machine can cause; everything else is a bug and shows its traceback."""
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(wavefunction.app, name="wavefunction")
 for register in (potential.register, md.register, demo.register):
     register(app)
 

@@ -15,6 +15,9 @@ from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
 LARGEST_REFERENCE = 80
 """Basis functions up to which CCSD(T) takes seconds."""
 
+LARGEST_DRIFT_ERROR = 2e-4
+"""Hartree; above it a run is too short, or too noisy, to be called converged."""
+
 
 def reference_energies(molecule: Molecule) -> dict[str, float]:
     """Hartree-Fock and, where it takes seconds, CCSD(T) in cc-pVTZ, hartree.
@@ -67,6 +70,8 @@ def judge(
             notes.append(
                 f"the energy still fell by {-change * 1e3:.2f} mHa in the last third of the run"
             )
+        elif error > LARGEST_DRIFT_ERROR:
+            notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
     else:
         notes.append("the run is too short to tell a drift")
     found = extrapolate_to_zero_variance(

@@ -8,7 +8,17 @@ import typer
 from yaml import YAMLError
 
 from huozi import __version__
-from huozi.cli import data, demo, functional, ipi, label, learn, md, potential
+from huozi.cli import (
+    data,
+    demo,
+    functional,
+    ipi,
+    label,
+    learn,
+    md,
+    potential,
+    wavefunction,
+)
 
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
 """What input, files and machine can cause; everything else is a bug and shows its traceback."""
@@ -22,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(functional.app, name="functional")
+app.add_typer(wavefunction.app, name="wavefunction")
 for verbs in (
     potential,
     md,

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from huozi.dynamics import MDConfig
 from huozi.potential import TrainConfig
-from huozi.potential.settings import Duration
 from huozi.systems import System
+from huozi.workflow import Duration
 
 EQUILIBRATION = 0.1
 """First part of the run at constant temperature that is left out, as a share of the rest."""

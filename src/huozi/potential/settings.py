@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from huozi.potential.moment import MomentConfig
-from huozi.workflow import read_settings
-
-_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
-
-
-def parse_duration(text: Any) -> Any:
-    """Seconds from ``"5min"``, ``"90s"``, ``"1.5h"`` or a number of seconds.
-
-    Raises
-    ------
-    ValueError
-        If the text is no duration.
-    """
-    if not isinstance(text, str):
-        return text
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|min|h|)\s*", text)
-    if not found:
-        raise ValueError(f"not a duration: {text!r}; write e.g. 90s, 5min or 1.5h")
-    return float(found[1]) * _UNITS[found[2] or "s"]
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+from huozi.workflow import Duration, read_settings
 
 
 class TrainConfig(BaseModel):

@@ -2,11 +2,17 @@
 
 from huozi.workflow.executors import LocalExecutor, open_executor
 from huozi.workflow.run import RunFolder
-from huozi.workflow.settings import describe_mistakes, read_settings
+from huozi.workflow.settings import (
+    Duration,
+    describe_mistakes,
+    parse_duration,
+    read_settings,
+)
 from huozi.workflow.stage import QuorumError, Runner, all_outcomes, clear_failed
 from huozi.workflow.task import Outcome, Task, task
 
 __all__ = [
+    "Duration",
     "LocalExecutor",
     "Outcome",
     "QuorumError",
@@ -17,6 +23,7 @@ __all__ = [
     "clear_failed",
     "describe_mistakes",
     "open_executor",
+    "parse_duration",
     "read_settings",
     "task",
 ]

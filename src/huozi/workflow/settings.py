@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: Any) -> Any:
+    """Seconds from ``"5min"``, ``"90s"``, ``"1.5h"`` or a number of seconds.
+
+    Raises
+    ------
+    ValueError
+        If the text is no duration.
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|min|h|)\s*", text)
+    if not found:
+        raise ValueError(f"not a duration: {text!r}; write e.g. 90s, 5min or 1.5h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 
 def read_settings(

@@ -1,0 +1,74 @@
+"""Energies of small atoms and molecules against exact ones; a run that was cut off resumes.
+
+    python benchmarks/wavefunction.py H2 He --budget 2min --evaluation 1min --out runs
+
+Every system is trained for `budget` and evaluated with a fresh seed for `evaluation`; the results
+are merged into results/wavefunction.json. Exact energies: He Pekeris (1959); H2 Kolos & Wolniewicz
+(1968) and later refinements; LiH Cencek & Rychlewski (2000); Be, B Chakravorty et al. (1993).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from results import FOLDER, save
+
+from huozi.wavefunction import Molecule, TrainConfig, build, judge
+from huozi.wavefunction import reference_energies as references
+from huozi.workflow import RunFolder, parse_duration
+
+H10 = "; ".join(f"H 0 0 {1.8 * k:.1f}" for k in range(10))
+SYSTEMS = {
+    "H2": ("H 0 0 0; H 0 0 1.4", None, -1.174475714),
+    "He": ("He 0 0 0", None, -2.903724377),
+    "He triplet": ("He 0 0 0", 2, -2.175229378),
+    "LiH": ("Li 0 0 0; H 0 0 3.015", None, -8.070548),
+    "Be": ("Be 0 0 0", None, -14.667356),
+    "B": ("B 0 0 0", None, -24.653866),
+    "H10": (H10, None, -5.6655),
+}
+
+
+def solve(name: str, options: argparse.Namespace) -> dict:
+    """Train and evaluate one system."""
+    text, spin, exact = SYSTEMS[name]
+    molecule = Molecule.parse(text, spin=spin)
+    config = TrainConfig(budget=options.budget, steps=options.steps)
+    folder = Path(options.out) / name.replace(" ", "-")
+    trained = build(molecule, config.ansatz).train(folder, config=config)
+    found = trained.evaluate(budget=parse_duration(options.evaluation))
+    verdict, numbers = judge(found, list(RunFolder(folder).events("steps")), references(molecule))
+    result = dataclasses.asdict(found) | numbers | {"verdict": verdict}
+    return result | {
+        "exact_Ha": exact,
+        "above_exact_mHa": (found.energy_Ha - exact) * 1e3,
+        "training_steps": trained.steps,
+        "training_seconds": trained.seconds,
+        "walkers": config.walkers,
+        "quiet_machine": options.quiet,
+    }
+
+
+def main() -> None:
+    """Run the systems named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("systems", nargs="+", choices=SYSTEMS)
+    parser.add_argument("--budget", default="10min")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--evaluation", default="1min")
+    parser.add_argument("--out", default="wavefunction-runs")
+    parser.add_argument("--quiet", action="store_true", help="Nothing else runs on the machine.")
+    options = parser.parse_args()
+    stored = FOLDER / "wavefunction.json"
+    systems = json.loads(stored.read_text())["systems"] if stored.exists() else {}
+    for name in options.systems:
+        systems[name] = solve(name, options) | {"command": " ".join(sys.argv)}
+        save("wavefunction", {"systems": systems}, sys.argv)
+
+
+if __name__ == "__main__":
+    main()

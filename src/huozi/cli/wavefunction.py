@@ -1,0 +1,194 @@
+"""``huozi wavefunction train`` and ``huozi wavefunction evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Solve the Schrödinger equation of a molecule.")
+
+
+@app.command()
+def train(
+    molecule: Annotated[
+        str, typer.Option(help="Nuclei, e.g. 'Li 0 0 0; H 0 0 3.015', or an XYZ file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")],
+    unit: Annotated[
+        str, typer.Option(help="Of the coordinates: bohr or angstrom (always, for XYZ files).")
+    ] = "bohr",
+    charge: Annotated[int, typer.Option(help="Total charge.")] = 0,
+    spin: Annotated[
+        int | None,
+        typer.Option(help="Unpaired electrons. [default: an atom's ground state; else 0 or 1]"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 10min]")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Make this many steps instead of filling a budget.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML or JSON file of settings; see docs/wavefunction.md.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Optimise a neural wave function.
+
+    The run folder holds checkpoint.safetensors, the settings as config.yaml, the course of the
+    energy as events.jsonl and energy.png. An interrupted run continues where it was when the same
+    command is given again.
+
+    Example: huozi wavefunction train --molecule "Li 0 0 0; H 0 0 3.015" --budget 30min --out lih
+    """
+    from huozi.wavefunction import TrainConfig, build
+
+    given = {"budget": budget, "steps": steps, "seed": seed}
+    settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
+    nuclei = _molecule(molecule, unit, charge, spin)
+    with _display() as report:
+        run = build(nuclei, settings.ansatz).train(out, report, settings)
+    course = _course(out)
+    _plot(out, course, {})
+    last = course[-1] if course else {}
+    summary = {
+        "run": str(out),
+        "steps": run.steps,
+        "seconds": round(run.seconds, 1),
+        "energy_Ha": last.get("energy_Ha"),
+        "variance_Ha2": last.get("variance"),
+    }
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{run.steps} steps in {run.seconds:.0f} s; energy now {summary['energy_Ha']:.5f} Ha, "
+        f"variance {summary['variance_Ha2']:.2g} Ha²; next: huozi wavefunction evaluate {out}"
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    budget: Annotated[
+        str | None, typer.Option(help="Wall time: 90s, 5min, 1h. [default: 1min]")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Samples of every walker instead of a budget.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: a fresh one]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Sample a trained wave function: energy with error bar, and a verdict on convergence.
+
+    Example: huozi wavefunction evaluate lih --budget 5min
+    """
+    from huozi.wavefunction import judge, load_run, reference_energies
+    from huozi.workflow import parse_duration
+
+    trained = load_run(run)
+    seconds = None if steps else parse_duration(budget or "1min")
+    with _display() as report:
+        found = trained.evaluate(budget=seconds, steps=steps, seed=seed, report=report)
+    references = reference_energies(trained.problem.molecule)
+    course = _course(run)
+    verdict, numbers = judge(found, course, references)
+    _plot(run, course, references)
+    result = dataclasses.asdict(found) | {"verdict": verdict} | numbers
+    from huozi.files import write_json
+
+    write_json(run / "evaluation.json", result)
+    typer.echo(json.dumps(result) if as_json else _words(result))
+
+
+def _words(result: dict[str, Any]) -> str:
+    from huozi.report import value_with_error
+
+    energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
+    lines = [
+        f"energy           {energy} Ha",
+        f"variance         {result['variance_Ha2']:.3g} Ha²",
+        f"autocorrelation  {result['autocorrelation_time']:.1f} samples",
+        f"acceptance       {result['acceptance']:.2f}",
+        f"samples          {result['samples']:,} in {result['seconds']:.0f} s",
+        *(f"{name:<16} {value:.6f} Ha" for name, value in result["references_Ha"].items()),
+        result["verdict"],
+    ]
+    return "\n".join(lines)
+
+
+def _molecule(text: str, unit: str, charge: int, spin: int | None) -> Any:
+    from huozi.wavefunction import Molecule
+
+    if ";" not in text and Path(text).suffix == ".xyz":
+        from ase.io import read
+
+        atoms: Any = read(text)
+        places = "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
+        return Molecule.parse(places, "angstrom", charge, spin)
+    return Molecule.parse(text, unit, charge, spin)
+
+
+def _course(run: Path) -> list[dict[str, Any]]:
+    """Read logged energies; steps that a resumed run made again replace the older ones."""
+    from huozi.workflow import RunFolder
+
+    by_step: dict[int, dict[str, Any]] = {}
+    for event in RunFolder(run).events("steps"):
+        by_step = {step: e for step, e in by_step.items() if step < event["step"]}
+        by_step[event["step"]] = event
+    return list(by_step.values())
+
+
+def _plot(run: Path, course: list[dict[str, Any]], references: dict[str, float]) -> None:
+    from huozi.files import atomic_path
+    from huozi.report import figure_png
+    from huozi.wavefunction import energy_against_time
+
+    if len(course) > 1:
+        with atomic_path(run / "energy.png") as fresh:
+            fresh.write_bytes(figure_png(energy_against_time(course, references)))
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a bar with the step, the energy and the time left, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[energy]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("preparing", total=1.0, energy="")
+
+        def report(event: dict[str, Any]) -> None:
+            kind = event["event"]
+            if kind == "resume":
+                progress.console.print(f"resuming after step {event['step']}")
+            elif kind == "lost_walkers":
+                progress.console.print(f"step {event['step']}: {event['walkers']} walkers lost")
+            elif kind == "recovered":
+                progress.console.print(
+                    f"step {event['step']}: not a number; back to step {event['back_to']}"
+                )
+            if "done" in event:
+                progress.update(
+                    task, completed=event["done"], description=f"step {event['step']:,}"
+                )
+            if kind == "steps":
+                energy = f"{event['energy_Ha']:.5f} ± {event['stderr_Ha']:.5f} Ha"
+                progress.update(task, energy=energy)
+
+        yield report

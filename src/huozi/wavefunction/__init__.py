@@ -1,0 +1,32 @@
+"""The Schrödinger equation of molecules, by neural wave functions and Monte Carlo."""
+
+from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.molecule import Molecule
+from huozi.wavefunction.optimize import Problem, State
+from huozi.wavefunction.orbitals import hartree_fock
+from huozi.wavefunction.plots import energy_against_time
+from huozi.wavefunction.psiformer import Psiformer
+from huozi.wavefunction.settings import AnsatzConfig, TrainConfig
+from huozi.wavefunction.statistics import chain_average
+from huozi.wavefunction.verdict import judge, reference_energies
+from huozi.wavefunction.vmc import VMC, Trained, build, load_run
+
+__all__ = [
+    "VMC",
+    "AnsatzConfig",
+    "Estimate",
+    "Molecule",
+    "Problem",
+    "Psiformer",
+    "State",
+    "TrainConfig",
+    "Trained",
+    "build",
+    "chain_average",
+    "energy_against_time",
+    "evaluate",
+    "hartree_fock",
+    "judge",
+    "load_run",
+    "reference_energies",
+]

@@ -1,0 +1,74 @@
+"""Sums of products of determinants, and the electron configurations they start from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import jets
+from huozi.wavefunction.jets import Jet, Value
+
+Array = jax.Array
+SMALLEST = 1e-300
+"""Floor of |psi|, so that its logarithm is finite on the nodes."""
+
+
+def configurations(up: int, down: int, orbitals: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Occupied orbitals of `count` determinants, (count, up) and (count, down).
+
+    The first is Hartree-Fock's. The others move the highest pair of opposite spins into the empty
+    orbitals in turn: the excitations that near-degenerate levels and stretched bonds need.
+    Without pairs or empty orbitals the first configuration is repeated.
+    """
+    first = (list(range(up)), list(range(down)))
+    chosen = [first]
+    for empty in range(up, orbitals):
+        for pair in range(down - 1, -1, -1)[:2]:
+            moved = [[empty if o == pair else o for o in spin] for spin in first]
+            chosen.append((moved[0], moved[1]))
+    chosen = chosen[:1] + sorted(chosen[1:], key=lambda c: (c[0][-1] == first[0][-1], 0))
+    chosen = (chosen + [first] * count)[:count]
+    return (
+        np.array([c[0] for c in chosen], int).reshape(count, up),
+        np.array([c[1] for c in chosen], int).reshape(count, down),
+    )
+
+
+def log_sum(up: Value | None, down: Value | None, weights: Array) -> tuple[Array | None, Value]:
+    """Logarithm of |sum_k w_k det(up_k) det(down_k)|.
+
+    Parameters
+    ----------
+    up, down : (K, n, n), or None
+        Orbitals of the electrons (rows); None where a spin has no electrons.
+    weights : (K,)
+
+    Returns
+    -------
+    sign : array, or None for jets
+    logarithm : as the arguments
+    """
+    scales: Array | float = 0.0
+    product: Value | None = None
+    for matrix in (up, down):
+        if matrix is None:
+            continue
+        matrix, scale = _scaled(matrix)
+        scales = scales + scale
+        factor = jets.determinant(matrix)
+        product = factor if product is None else jets.multiply(product, factor)
+    total = jets.linear(lambda v: v @ weights, product)
+    if isinstance(total, Jet):
+        gradient = total.gradient / total.value
+        laplacian = total.laplacian / total.value - jnp.square(gradient).sum(0)
+        logarithm = jnp.log(jnp.abs(total.value)) + scales
+        return None, Jet(jnp.concatenate([logarithm[None], gradient, laplacian[None]]))
+    size = jnp.maximum(jnp.abs(total), SMALLEST)
+    return jnp.sign(total), jnp.log(size) + scales
+
+
+def _scaled(matrix: Value) -> tuple[Value, Array]:
+    """Divide each row by its largest element, so that far electrons do not underflow."""
+    value = jax.lax.stop_gradient(matrix.value if isinstance(matrix, Jet) else matrix)
+    largest = jnp.maximum(jnp.abs(value).max((0, 2), keepdims=True), SMALLEST)
+    return jets.linear(lambda v: v / largest, matrix), jnp.log(largest).sum()

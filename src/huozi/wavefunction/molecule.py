@@ -1,0 +1,138 @@
+"""Molecules: nuclei and electrons, in bohr and hartree."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
+
+from huozi.units import BOHR
+
+UNITS = {"bohr": 1.0, "angstrom": 1.0 / BOHR}
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Nuclei at fixed places and the numbers of electrons of either spin.
+
+    Parameters
+    ----------
+    charges : tuple of int
+        Atomic numbers, M of them.
+    positions : tuple of (float, float, float)
+        Nuclei, bohr.
+    up, down : int
+        Electrons of either spin, up >= down.
+    """
+
+    charges: tuple[int, ...]
+    positions: tuple[tuple[float, float, float], ...]
+    up: int
+    down: int
+
+    @classmethod
+    def parse(
+        cls, text: str, unit: str = "bohr", charge: int = 0, spin: int | None = None
+    ) -> Molecule:
+        """Read ``"Li 0 0 0; H 0 0 3.015"``.
+
+        Parameters
+        ----------
+        text : str
+            Symbol and three coordinates of each nucleus, separated by semicolons or lines.
+        unit : str
+            ``bohr`` or ``angstrom``.
+        charge : int
+            Total charge, e.
+        spin : int, optional
+            Unpaired electrons (2S). Without it: the ground state of a single neutral atom; 0 or 1
+            for everything else.
+
+        Raises
+        ------
+        ValueError
+            If the text, the unit, the charge or the spin makes no molecule.
+        """
+        if unit not in UNITS:
+            raise ValueError(f"the unit {unit!r} is not known; choose one of {', '.join(UNITS)}")
+        atoms = [part.split() for part in re.split(r"[;\n]", text) if part.strip()]
+        if not atoms:
+            raise ValueError("the molecule has no nuclei; write e.g. 'Li 0 0 0; H 0 0 3.015'")
+        charges, positions = [], []
+        for words in atoms:
+            charges.append(_element(words))
+            positions.append(_place(words, UNITS[unit]))
+        up, down = _electrons(tuple(charges), charge, spin)
+        molecule = cls(tuple(charges), tuple(positions), up, down)
+        molecule.check()
+        return molecule
+
+    def check(self) -> None:
+        """Refuse nuclei that coincide."""
+        place = self.nuclei
+        for i in range(len(place)):
+            for j in range(i):
+                distance = np.linalg.norm(place[i] - place[j])
+                if distance < 1e-3:
+                    raise ValueError(
+                        f"nuclei {j + 1} and {i + 1} are {distance:.2g} bohr apart; "
+                        "at least 0.001 is expected: check coordinates and unit"
+                    )
+
+    @property
+    def electrons(self) -> int:
+        """Number of electrons."""
+        return self.up + self.down
+
+    @property
+    def nuclei(self) -> np.ndarray:
+        """Positions as an array (M, 3), bohr."""
+        return np.array(self.positions, float).reshape(-1, 3)
+
+    @property
+    def name(self) -> str:
+        """Symbols of the nuclei, e.g. ``LiH``."""
+        return "".join(chemical_symbols[z] for z in self.charges)
+
+    @property
+    def nuclear_repulsion(self) -> float:
+        """Energy of the nuclei among themselves, hartree."""
+        place, z = self.nuclei, self.charges
+        pairs = [(i, j) for i in range(len(z)) for j in range(i)]
+        return float(sum(z[i] * z[j] / np.linalg.norm(place[i] - place[j]) for i, j in pairs))
+
+
+def _element(words: list[str]) -> int:
+    symbol = words[0].capitalize()
+    if symbol not in atomic_numbers or symbol == "X":
+        raise ValueError(f"{words[0]!r} is no chemical element; found in {' '.join(words)!r}")
+    return int(atomic_numbers[symbol])
+
+
+def _place(words: list[str], scale: float) -> tuple[float, float, float]:
+    try:
+        x, y, z = (float(word) * scale for word in words[1:])
+    except ValueError:
+        raise ValueError(
+            f"a nucleus needs a symbol and three coordinates; found {' '.join(words)!r}"
+        ) from None
+    if not np.isfinite([x, y, z]).all():
+        raise ValueError(f"coordinates must be finite; found {' '.join(words)!r}")
+    return x, y, z
+
+
+def _electrons(charges: tuple[int, ...], charge: int, spin: int | None) -> tuple[int, int]:
+    count = sum(charges) - charge
+    if count < 1:
+        raise ValueError(f"a charge of {charge:+d} leaves {count} electrons; at least 1 is needed")
+    if spin is None:
+        alone = len(charges) == 1 and charge == 0
+        spin = round(ground_state_magnetic_moments[charges[0]]) if alone else count % 2
+    if spin < 0 or spin > count or (count - spin) % 2:
+        raise ValueError(
+            f"{count} electrons cannot have {spin} unpaired ones; "
+            f"{'an even' if count % 2 == 0 else 'an odd'} number from 0 to {count} is expected"
+        )
+    return (count + spin) // 2, (count - spin) // 2

@@ -1,0 +1,77 @@
+"""SPRING: natural gradient in the space of walkers, with momentum by projection.
+
+With O_bp = d log|psi(x_b)| / d theta_p, centred over B walkers and divided by sqrt(B), and
+e_b = -(E_L(x_b) - E) / sqrt(B), stochastic reconfiguration solves O dtheta = e in the least
+squares sense. It is cheap in the space of walkers (Rende et al., Commun. Phys. 7, 260 (2024);
+Chen & Heyl, Nat. Phys. 20, 1476 (2024)), and SPRING (Goldshlager, Abrahamsen & Lin,
+arXiv:2401.10190) keeps of the last step what the new walkers do not contradict:
+
+    dtheta = mu dtheta' + O^T (O O^T + lambda)^-1 (e - mu O dtheta')
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from huozi.arrays import jax, jnp
+
+Array = jax.Array
+
+BLOCKS = 4
+"""The Gram matrix is symmetric: of BLOCKS x BLOCKS blocks only the upper ones are computed."""
+
+
+class Direction(NamedTuple):
+    """Change of the parameters before the learning rate.
+
+    Parameters
+    ----------
+    step : (P,) array
+    distance : array
+        Root mean square change of log|psi| over the walkers, by a unit step.
+    """
+
+    step: Array
+    distance: Array
+
+
+def spring(
+    jacobian: Array, energies: Array, last: Array, momentum: float, damping: Array
+) -> Direction:
+    """Direction of the next step.
+
+    Parameters
+    ----------
+    jacobian : (B, P) array
+        Derivatives of log|psi|, not centred.
+    energies : (B,) array
+        Local energies, clipped, hartree.
+    last : (P,) array
+        Previous direction.
+    momentum : float
+        mu.
+    damping : array
+        lambda.
+    """
+    walkers = energies.shape[0]
+    root = walkers**-0.5
+    o = (jacobian - jacobian.mean(0)) * jnp.asarray(root, jacobian.dtype)
+    o = jax.lax.optimization_barrier(o)  # or it is computed again in every product
+    wanted = -(energies - energies.mean()) * root
+    left = wanted - momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
+    # Centring leaves the vector of ones without a derivative; the last term makes it harmless.
+    matrix = gram(o).astype(jnp.float64) + damping * jnp.eye(walkers) + 1 / walkers
+    factor = jax.scipy.linalg.cho_factor(matrix)
+    weights = jax.scipy.linalg.cho_solve(factor, left)
+    step = momentum * last + (weights.astype(o.dtype) @ o).astype(last.dtype)
+    distance = jnp.sqrt(jnp.square(o @ step.astype(o.dtype)).sum())
+    return Direction(step, distance.astype(jnp.float64))
+
+
+def gram(o: Array) -> Array:
+    """Return O O^T; blocks below the diagonal are copies of those above."""
+    rows = jnp.array_split(o, BLOCKS)
+    upper = {(i, j): rows[i] @ rows[j].T for i in range(BLOCKS) for j in range(i, BLOCKS)}
+    return jnp.block(
+        [[upper[i, j] if i <= j else upper[j, i].T for j in range(BLOCKS)] for i in range(BLOCKS)]
+    )

@@ -1,0 +1,187 @@
+"""Psiformer: attention between electrons shapes the orbitals of a few determinants.
+
+    psi = exp(J) sum_k w_k det[phi_kj(i; all)]_up det[...]_down
+    phi_kj(i) = Phi_kj(r_i) (1 + a_kj . h_i) + envelope_kj(r_i) (b_kj . h_i)
+
+h_i are the attention network's outputs, Phi starts as Hartree-Fock's orbitals, J holds the exact
+cusps and a network for pairs. Departures from von Glehn et al. (arXiv:2211.13672): smooth inputs,
+orbitals from Hartree-Fock, and one weight matrix in place of two after each attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import determinants as slater
+from huozi.wavefunction import features, jastrow, jets
+from huozi.wavefunction.jets import Value
+from huozi.wavefunction.molecule import Molecule
+from huozi.wavefunction.orbitals import Basis, hartree_fock
+
+Array = jax.Array
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Psiformer:
+    """A wave function of given electrons and nuclear charges; its parameters are kept outside.
+
+    Parameters
+    ----------
+    charges : tuple of int
+        Of the nuclei.
+    up, down : int
+        Electrons of either spin.
+    basis : Basis
+        Of the orbitals.
+    width, layers, heads, determinants : int
+        Size of the network.
+    precision : str
+        Of the network, ``float32`` or ``float64``; all else is float64.
+    """
+
+    charges: tuple[int, ...]
+    up: int
+    down: int
+    basis: Basis
+    width: int = 32
+    layers: int = 2
+    heads: int = 4
+    determinants: int = 4
+    pair_width: int = 32
+    precision: str = "float32"
+
+    @classmethod
+    def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Psiformer:
+        """Build the ansatz of a molecule; `sizes` are the class's own."""
+        basis = Basis.for_molecule(molecule)
+        return cls(molecule.charges, molecule.up, molecule.down, basis, **sizes)
+
+    def init(self, key: Array, molecule: Molecule | None) -> Params:
+        """Parameters that make Hartree-Fock's determinant times the cusps.
+
+        Without a molecule the orbitals are zero: the form of the parameters, to read files into.
+        """
+        keys = iter(jax.random.split(key, 8 + 5 * self.layers))
+
+        def matrix(rows: int, columns: int, scale: float = 1.0) -> Array:
+            return scale * jax.random.normal(next(keys), (rows, columns)) / np.sqrt(rows)
+
+        d, inputs = self.width, 5 * len(self.charges) + 1
+        layers = [
+            {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": jnp.zeros(d)}
+            for _ in range(self.layers)
+        ]
+        return {
+            "cusp": jastrow.init_cusp(),
+            "pairs": jastrow.init_pair_network(next(keys), inputs, self.pair_width),
+            "input": {"weight": matrix(inputs, d), "bias": jnp.zeros(d)},
+            "layers": layers,
+            "orbitals": self._init_orbitals(molecule, matrix),
+            "basis": self.basis.init(),
+            "weights": jnp.zeros(self.determinants).at[0].set(1.0),
+        }
+
+    def _init_orbitals(self, molecule: Molecule | None, matrix: Any) -> Params:
+        empty = np.zeros((self.basis.size, self.basis.size))
+        found = hartree_fock(molecule, self.basis).orbitals if molecule else empty
+        sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
+        orbitals = {}
+        for spin, occupied in zip(("up", "down"), sets):
+            n = occupied.shape[1]
+            orbitals[spin] = {
+                "start": jnp.asarray(found[:, occupied]),
+                "envelope": jnp.ones((len(self.basis.s_atom), self.determinants, n)) / 10,
+                "factor": matrix(self.width, self.determinants * n, 0.01),
+                "term": matrix(self.width, self.determinants * n, 0.01),
+            }
+        return orbitals
+
+    def log_psi(self, params: Params, nuclei: Array, x: Value) -> Value:
+        """Logarithm of |psi|, for positions (N, 3) or their jets (`jets.seed`)."""
+        return self.sign_and_log(params, nuclei, x)[1]
+
+    def sign_and_log(self, params: Params, nuclei: Array, x: Value) -> tuple[Array | None, Value]:
+        """Sign (None for jets) and logarithm of |psi|."""
+        charges = jnp.array(self.charges, float)
+        vectors, r2 = features.to_nuclei(x, nuclei)
+        basis = self.basis.values(params["basis"], vectors, r2, charges)
+        small = jax.tree.map(lambda p: p.astype(self.precision), params)
+        inputs = self._inputs(vectors, r2, charges)
+        stream = self._attention(inputs, small)
+        up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
+        sign, orbitals = slater.log_sum(up, down, params["weights"])
+        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, charges))]
+        i, j, same = features.electron_pairs(self.up, self.down)
+        if len(i):
+            apart2 = jets.squared_length(jets.separation(x, i, j))
+            cusps = jastrow.electron_cusp(apart2, same, params["cusp"])
+            factors.append(jets.sum_pairs(cusps, i, j, self.up + self.down))
+            network = jastrow.pair_network(inputs, apart2, (i, j, same), small["pairs"])
+            factors.append(jets.cast(network, jnp.float64))
+        return sign, jets.linear(lambda *f: sum(f), *factors)
+
+    def _inputs(self, vectors: Value, r2: Value, charges: Array) -> Value:
+        """One-electron features and the spin, spread to all coordinates, (N, F)."""
+        seen = jets.cast(features.electron_features(vectors, r2, charges), self.precision)
+        widened = jets.spread_electrons(jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen))
+        spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)
+        spins[: self.up, -1], spins[self.up :, -1] = 1.0, -1.0
+        return jets.shift(widened, spins)
+
+    def _attention(self, inputs: Value, params: Params) -> Value:
+        """Return the outputs h of the network, (N, d)."""
+        h = jets.dense(inputs, **params["input"])
+        shape = (-1, self.heads, self.width // self.heads)
+        for layer in params["layers"]:
+            q, k, v = (
+                jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), h) for name in "qkv"
+            )
+            scores = jets.bilinear(_compare, q, k)
+            weights = jets.softmax(jets.linear(lambda s: s * shape[-1] ** -0.5, scores), axis=1)
+            mixed = jets.bilinear(_mix, weights, v)
+            h = jets.linear(lambda u, m, w=layer["o"]: u + m.reshape(u.shape) @ w, h, mixed)
+            update = jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"]))
+            h = jets.add(h, update)
+        return h
+
+    def _matrix(
+        self, params: Params, small: Params, basis: Value, stream: Value, spin: str
+    ) -> Value | None:
+        """Orbitals of the electrons of one spin, (K, n, n)."""
+        rows = slice(None, self.up) if spin == "up" else slice(self.up, None)
+        n = self.up if spin == "up" else self.down
+        if n == 0:
+            return None
+        p, net = params["orbitals"][spin], small["orbitals"][spin]
+        s_functions = len(self.basis.s_atom)
+
+        def expand(coefficients: Array, functions: slice) -> Value:
+            flat = coefficients.reshape(coefficients.shape[0], -1)
+            return jets.spread_electrons(jets.linear(lambda v: v[..., functions] @ flat, basis))
+
+        start, envelope = expand(p["start"], slice(None)), expand(p["envelope"], slice(s_functions))
+        h = jets.linear(lambda v: v[rows], stream)
+        factor, term = (
+            jets.cast(jets.dense(h, net[name]), jnp.float64) for name in ("factor", "term")
+        )
+        start, envelope = (jets.linear(lambda v: v[rows], each) for each in (start, envelope))
+        orbitals = jets.add(
+            jets.multiply(start, jets.shift(factor, jnp.ones(()))), jets.multiply(envelope, term)
+        )
+        return jets.linear(lambda v: v.reshape(n, self.determinants, n).swapaxes(0, 1), orbitals)
+
+
+# Matrices of a few electrons are too small for XLA's matrix products; fused loops are faster.
+def _compare(q: Array, k: Array) -> Array:
+    """Scores (N, N, H) of queries and keys (N, H, c)."""
+    return (q[:, None] * k[None]).sum(-1)
+
+
+def _mix(weights: Array, v: Array) -> Array:
+    """Averages (N, H, c) of values, by weights (N, N, H)."""
+    return (weights[..., None] * v[None]).sum(1)

@@ -1,0 +1,140 @@
+"""Metropolis sampling of |psi|^2 by moves of all electrons at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction.molecule import Molecule
+
+Array = jax.Array
+LogPsi = Callable[[Array], Array]
+
+TARGET_ACCEPTANCE = 0.5
+
+
+def initial_walkers(key: Array, molecule: Molecule, walkers: int) -> Array:
+    """Electrons near the nuclei, as many near each as its charge asks, (walkers, N, 3) bohr."""
+    homes = _homes(molecule)
+    charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
+    spread = np.minimum(1.0, 2 / charges[homes])[:, None]
+    noise = jax.random.normal(key, (walkers, molecule.electrons, 3))
+    return jnp.asarray(nuclei[homes]) + spread * noise
+
+
+def _homes(molecule: Molecule) -> np.ndarray:
+    """Nucleus of each electron: spins alternate over the nuclei so that charges are covered."""
+    seats = [a for a, z in enumerate(molecule.charges) for _ in range(z)]
+    count = molecule.electrons
+    seats = (seats * (count // len(seats) + 1))[:count]
+    return np.array(seats[::2] + seats[1::2])
+
+
+def step_lengths(x: Array, charges: Array, nuclei: Array) -> Array:
+    """Relative length of an electron's moves, (..., N, 1): short near heavy nuclei, at most 4.
+
+    Far electrons are few but their energies are the worst; long moves bring them back soon.
+    """
+    r2 = jnp.square(x[..., None, :] - nuclei).sum(-1)
+    return 1 / (0.25 + (1 / jnp.sqrt(r2 + 1 / charges**2)).sum(-1, keepdims=True))
+
+
+def sweep(
+    log_psi: LogPsi,
+    x: Array,
+    key: Array,
+    width: Array,
+    charges: Array,
+    nuclei: Array,
+    moves: int,
+) -> tuple[Array, Array]:
+    """Move all walkers `moves` times.
+
+    Gaussian steps of width `width` times `step_lengths`, of all electrons at once. The length
+    depends on the place, so the ratio of the proposal densities enters the acceptance
+    (Hastings).
+
+    Parameters
+    ----------
+    log_psi : callable
+        (walkers, N, 3) to log|psi| (walkers,).
+    x : (walkers, N, 3) array
+        Bohr.
+    width : array
+        Scale of the steps, bohr.
+
+    Returns
+    -------
+    x : (walkers, N, 3) array
+    acceptance : array
+        Fraction of moves accepted.
+    """
+
+    def log_proposal(lengths: Array, squared: Array) -> Array:
+        return (-3 * jnp.log(lengths) - squared / (2 * (width * lengths) ** 2)).sum((-2, -1))
+
+    def move(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
+        x, log = carry
+        keys = jax.random.split(key)
+        here = step_lengths(x, charges, nuclei)
+        proposed = x + width * here * jax.random.normal(keys[0], x.shape)
+        there = step_lengths(proposed, charges, nuclei)
+        squared = jnp.square(proposed - x).sum(-1, keepdims=True)
+        new = log_psi(proposed)
+        ratio = 2 * (new - log) + log_proposal(there, squared) - log_proposal(here, squared)
+        accept = jnp.log(jax.random.uniform(keys[1], ratio.shape)) < ratio
+        x = jnp.where(accept[:, None, None], proposed, x)
+        return (x, jnp.where(accept, new, log)), accept.mean(dtype=x.dtype)
+
+    start = (x, log_psi(x))
+    (x, _), accepted = jax.lax.scan(move, start, jax.random.split(key, moves))
+    return x, accepted.mean()
+
+
+def adapt(width: Array, acceptance: Array, rate: float = 0.2) -> Array:
+    """Widen steps that are accepted too often, shorten others."""
+    return width * jnp.exp(rate * (acceptance - TARGET_ACCEPTANCE))
+
+
+ROUNDS = 60
+"""Most rounds of moves until equilibrium."""
+
+
+def equilibrate(problem: Any, params: Any, x: Array, width: Array, key: Array) -> Any:
+    """Move walkers until log|psi| no longer drifts and the acceptance is near its target.
+
+    Rounds of 50 moves; equilibrium is three rounds in which the mean log|psi| of the walkers
+    changed by less than two standard errors.
+
+    Returns
+    -------
+    x, width : arrays
+    rounds : int
+
+    Raises
+    ------
+    ValueError
+        If log|psi| still drifts after 60 rounds.
+    """
+
+    @jax.jit
+    def round_of_moves(x: Array, width: Array, key: Array) -> tuple[Array, Array, Array]:
+        x, acceptance = problem.sweep(params, x, key, width, 50)
+        return x, adapt(width, acceptance, 1.0), problem.log_psi(params, x)
+
+    keys = jax.random.split(jax.random.wrap_key_data(key), ROUNDS)
+    before, calm = np.inf, 0
+    for count in range(ROUNDS):
+        x, width, log = round_of_moves(x, width, keys[count])
+        mean, error = float(log.mean()), float(log.std()) / np.sqrt(len(log))
+        calm = calm + 1 if abs(mean - before) < 2 * np.sqrt(2) * error else 0
+        before = mean
+        if calm == 3:
+            return x, width, count + 1
+    raise ValueError(
+        f"the walkers are not in equilibrium after {ROUNDS * 50} moves (mean log|psi| {mean:.3g} "
+        f"± {error:.1g}); check the geometry, or use more moves"
+    )

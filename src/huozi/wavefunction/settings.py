@@ -1,0 +1,69 @@
+"""Settings of a wave function and its optimisation: one description per field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from huozi.workflow import Duration, read_settings
+
+
+class AnsatzConfig(BaseModel):
+    """Form and size of the wave function."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["psiformer"] = Field("psiformer", description="Ansatz.")
+    width: int = Field(16, ge=4, description="Width of the network; a multiple of heads.")
+    layers: int = Field(2, ge=0, description="Attention layers.")
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    determinants: int = Field(4, ge=1, description="Determinants.")
+    pair_width: int = Field(16, ge=1, description="Width of the network for pairs of electrons.")
+    precision: Literal["float32", "float64"] = Field(
+        "float32", description="Of the network; orbitals, determinants and sums are float64."
+    )
+
+
+class TrainConfig(BaseModel):
+    """How to optimise; the defaults are meant to be right, `budget` is the one to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ansatz: AnsatzConfig = AnsatzConfig()
+    budget: Duration = Field(
+        600.0, gt=0, description="Wall time of the whole run, set-up included (5min, 1h, ...)."
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Make this many steps instead of filling the budget."
+    )
+    seed: int = Field(0, ge=0, description="Seed of parameters and walkers.")
+    walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
+    moves: int = Field(10, ge=1, description="Metropolis moves of every walker between steps.")
+    learning_rate: float = Field(
+        0.3, gt=0, description="First step in imaginary time times largest nuclear charge."
+    )
+    damping: float = Field(
+        0.01, gt=0, description="Added to the Gram matrix per variance of the local energy."
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Part of a step that the next one keeps.")
+    step_limit: float = Field(
+        0.1, gt=0, description="Largest root mean square change of log|psi| by a step."
+    )
+    clip: float = Field(
+        10.0, gt=0, description="Mean deviations from the median beyond which energies are clipped."
+    )
+    chunk: int = Field(64, ge=1, description="Walkers whose local energy is computed at once.")
+    checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
+
+    @classmethod
+    def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainConfig:
+        """Read settings from a YAML or JSON file, from options that override it, or both.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, with every unknown or invalid setting.
+        """
+        return read_settings(cls, path, overrides)

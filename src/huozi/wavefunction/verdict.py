@@ -1,0 +1,94 @@
+"""Whether an energy can be trusted, in plain words and from the run's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from huozi.wavefunction.evaluate import Estimate
+from huozi.wavefunction.molecule import Molecule
+from huozi.wavefunction.orbitals import run_pyscf
+from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
+
+LARGEST_REFERENCE = 80
+"""Basis functions up to which CCSD(T) takes seconds."""
+
+LARGEST_DRIFT_ERROR = 2e-4
+"""Hartree; above it a run is too short, or too noisy, to be called converged."""
+
+
+def reference_energies(molecule: Molecule) -> dict[str, float]:
+    """Hartree-Fock and, where it takes seconds, CCSD(T) in cc-pVTZ, hartree.
+
+    Empty without PySCF.
+    """
+    try:
+        mean_field = run_pyscf(molecule, "cc-pvtz")
+    except (ImportError, RuntimeError, ValueError):
+        return {}
+    found = {"HF/cc-pVTZ": float(mean_field.e_tot)}
+    if molecule.electrons > 1 and mean_field.mol.nao <= LARGEST_REFERENCE:
+        from pyscf import cc
+
+        coupled = cc.CCSD(mean_field)
+        coupled.verbose = 0
+        coupled.kernel()
+        if coupled.converged:
+            triples = coupled.ccsd_t() if molecule.electrons > 2 else 0.0
+            found["CCSD(T)/cc-pVTZ"] = float(coupled.e_tot + triples)
+    return found
+
+
+def judge(
+    estimate: Estimate, steps: Sequence[dict[str, Any]], references: dict[str, float]
+) -> tuple[str, dict[str, Any]]:
+    """Say whether the energy is converged, and the numbers behind it.
+
+    Parameters
+    ----------
+    steps : sequence of dict
+        The ``steps`` events of the run.
+    references : dict
+        Energies by name, hartree.
+
+    Returns
+    -------
+    verdict : str
+    numbers : dict
+        ``drift_Ha`` and its error over the last third of the run, ``extrapolated_Ha`` (energy at
+        zero variance) where it can be found, and ``references_Ha``.
+    """
+    numbers: dict[str, Any] = {"references_Ha": references}
+    notes = []
+    last = steps[len(steps) * 2 // 3 :]
+    if len(last) >= 8:
+        change, error = drift(np.array([e["energy_Ha"] for e in last]))
+        numbers |= {"drift_Ha": change, "drift_stderr_Ha": error}
+        if change < -2 * error and change < -1e-4:
+            notes.append(
+                f"the energy still fell by {-change * 1e3:.2f} mHa in the last third of the run"
+            )
+        elif error > LARGEST_DRIFT_ERROR:
+            notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
+    else:
+        notes.append("the run is too short to tell a drift")
+    found = extrapolate_to_zero_variance(
+        np.array([e["energy_Ha"] for e in steps[len(steps) // 4 :]]),
+        np.array([e["variance"] for e in steps[len(steps) // 4 :]]),
+    )
+    if found:
+        numbers |= {"extrapolated_Ha": found[0], "extrapolated_stderr_Ha": found[1]}
+        gap = estimate.energy_Ha - found[0]
+        if gap > 1e-3 + 2 * found[1]:
+            notes.append(f"extrapolation to zero variance lies {gap * 1e3:.1f} mHa lower")
+    for name, energy in references.items():
+        if estimate.energy_Ha > energy + 3 * estimate.stderr_Ha:
+            notes.append(f"{name} is lower, by {(estimate.energy_Ha - energy) * 1e3:.2f} mHa")
+    if notes:
+        return "not converged: " + "; ".join(
+            notes
+        ) + "; run train again with a larger budget", numbers
+    below = [f"{(e - estimate.energy_Ha) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
+    return "converged: no drift" + "".join(", " + text for text in below), numbers

@@ -1,0 +1,300 @@
+"""Optimise a wave function within a wall-time budget; interrupted at any moment, it resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import checkpoint
+from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.molecule import Molecule
+from huozi.wavefunction.optimize import Problem, State, make_step, start_state
+from huozi.wavefunction.psiformer import Psiformer
+from huozi.wavefunction.sampler import equilibrate
+from huozi.wavefunction.settings import AnsatzConfig, TrainConfig
+from huozi.workflow import RunFolder
+
+Report = Callable[[dict[str, Any]], None]
+
+LOG_SECONDS = 1.0
+RECOVERIES = 5
+"""Times a run may fall back to an earlier state before it gives up."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An optimised wave function.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+        `state.average` are the parameters to use.
+    path : Path or None
+        Run folder.
+    steps : int
+    seconds : float
+        Wall time, earlier sessions included.
+    """
+
+    problem: Problem
+    state: State
+    path: Path | None
+    steps: int
+    seconds: float
+
+    def evaluate(self, **options: Any) -> Estimate:
+        """Energy of the averaged parameters; see `huozi.wavefunction.evaluate`."""
+        state = self.state
+        return evaluate(self.problem, state.average, state.x, state.width, **options)
+
+
+@dataclass(frozen=True)
+class VMC:
+    """Variational Monte Carlo of one molecule with one ansatz.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    wave_function : Psiformer, or another ansatz with `init` and `log_psi`
+    """
+
+    molecule: Molecule
+    wave_function: Any
+
+    def train(
+        self,
+        out: str | Path | None = None,
+        report: Report | None = None,
+        config: TrainConfig | None = None,
+        **settings: Any,
+    ) -> Trained:
+        """Optimise; the same call with the same folder resumes an interrupted run.
+
+        Parameters
+        ----------
+        out : path, optional
+            Run folder; without one nothing is written.
+        report : callable, optional
+            Called with each logged event, for a display.
+        config : TrainConfig, optional
+        **settings
+            Single settings, in place of `config`.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a run of something else, or if the wave function breaks down
+            again and again.
+        """
+        config = config or TrainConfig.read(None, settings)
+        return _Session(self, config, out, report).run()
+
+
+def build(molecule: Molecule, ansatz: AnsatzConfig) -> VMC:
+    """Return the variational Monte Carlo of a molecule with the ansatz of the settings."""
+    sizes = ansatz.model_dump(exclude={"kind"})
+    return VMC(molecule, Psiformer.for_molecule(molecule, **sizes))
+
+
+def load_run(path: str | Path) -> Trained:
+    """Read a run folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no checkpoint of a wave function.
+    """
+    path = Path(path)
+    if not (path / "checkpoint.safetensors").exists():
+        raise FileNotFoundError(
+            f"{path} holds no wave function (checkpoint.safetensors); "
+            "make one with: huozi wavefunction train"
+        )
+    described = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    molecule = _molecule_from(described["molecule"])
+    config = TrainConfig.model_validate(described["training"])
+    vmc = build(molecule, config.ansatz)
+    problem = Problem(molecule, vmc.wave_function, config.chunk)
+    state, header = checkpoint.load(path / "checkpoint.safetensors", _form(problem, config))
+    return Trained(problem, state, path, int(state.step), header["seconds"])
+
+
+class _Session:
+    """One run, or the rest of one."""
+
+    def __init__(
+        self, vmc: VMC, config: TrainConfig, out: str | Path | None, report: Report | None
+    ) -> None:
+        self.begun = time.monotonic()
+        self.config = config
+        self.problem = Problem(vmc.molecule, vmc.wave_function, config.chunk)
+        self.folder = RunFolder(Path(out)) if out is not None else None
+        self.report = report
+        self.spent = 0.0
+        self.scale = 1.0
+        self.recoveries = 0
+        self.window: list[dict[str, float]] = []
+        self.logged = self.saved = self.begun
+
+    def run(self) -> Trained:
+        """Make all steps that the budget allows."""
+        state = self.prepare()
+        step = make_step(self.problem, self.config)
+        good = state
+        while (done := self.done(int(state.step))) < 1:
+            fresh, stats = step(state, jnp.asarray(done), jnp.asarray(self.scale))
+            values = {name: float(value) for name, value in stats.items()}
+            if not math.isfinite(values["distance"]) or not math.isfinite(values["energy"]):
+                state = self.recover(good, int(state.step))
+                continue
+            state = fresh
+            self.note(state, values)
+            if time.monotonic() - self.saved > self.config.checkpoint_every:
+                self.save(state)
+                good = state
+        self.log_window(state)
+        self.save(state)
+        return Trained(self.problem, state, self.path, int(state.step), self.seconds)
+
+    @property
+    def path(self) -> Path | None:
+        """The run folder."""
+        return self.folder.path if self.folder else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, earlier sessions included."""
+        return self.spent + time.monotonic() - self.begun
+
+    def done(self, step: int) -> float:
+        """Completed part of the run."""
+        if self.config.steps is not None:
+            return step / self.config.steps
+        return self.seconds / self.config.budget
+
+    def prepare(self) -> State:
+        """Start, or read the checkpoint of an earlier session."""
+        described = {
+            "molecule": dataclasses.asdict(self.problem.molecule),
+            "training": self.config.model_dump(mode="json"),
+        }
+        described = yaml.safe_load(yaml.safe_dump(_plain(described)))
+        if self.folder and (self.folder.path / "config.yaml").exists():
+            self.refuse_another(described)
+            file = self.folder.path / "checkpoint.safetensors"
+            if file.exists():
+                state, header = checkpoint.load(file, _form(self.problem, self.config))
+                self.spent = header["seconds"]
+                self.scale = header["scale"]
+                self.emit("resume", step=int(state.step), done=self.done(int(state.step)))
+                return state
+        if self.folder:
+            self.folder.write_config(described)
+        state = start_state(self.problem, self.config)
+        x, width, rounds = equilibrate(self.problem, state.params, state.x, state.width, state.key)
+        self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
+        return dataclasses.replace(state, x=x, width=width)
+
+    def refuse_another(self, described: dict[str, Any]) -> None:
+        """Stop if the folder's settings are others; budget and steps may grow."""
+        assert self.folder is not None
+        file = self.folder.path / "config.yaml"
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        free = ("budget", "steps", "checkpoint_every")
+        for part in ("molecule", "training"):
+            for name, value in described[part].items():
+                there = found.get(part, {}).get(name)
+                if name not in free and there != value:
+                    raise ValueError(
+                        f"{self.folder.path} holds a run with {part}.{name} = {there!r}, not "
+                        f"{value!r}; give the same settings, or another --out"
+                    )
+        self.folder.write_config(described)
+
+    def note(self, state: State, values: dict[str, float]) -> None:
+        """Keep what a step gave; log about once a second."""
+        self.window.append(values)
+        if values["lost"]:
+            self.emit("lost_walkers", step=int(state.step), walkers=int(values["lost"]))
+        if time.monotonic() - self.logged > LOG_SECONDS:
+            self.log_window(state)
+
+    def log_window(self, state: State) -> None:
+        """Log the averages of the last second."""
+        if not self.window:
+            return
+        rows = {name: np.array([w[name] for w in self.window]) for name in self.window[0]}
+        energies, count = rows["energy"], len(self.window)
+        error = np.sqrt(rows["variance"].mean() / (count * self.config.walkers))
+        self.emit(
+            "steps",
+            step=int(state.step),
+            done=min(1.0, self.done(int(state.step))),
+            seconds=round(self.seconds, 2),
+            energy_Ha=float(energies.mean()),
+            stderr_Ha=float(error),
+            clipping_bias_Ha=float((rows["clipped"] - energies).mean()),
+            **{f"{n}": float(rows[n].mean()) for n in ("variance", "acceptance", "distance")},
+        )
+        self.window = []
+        self.logged = time.monotonic()
+
+    def recover(self, good: State, step: int) -> State:
+        """Go back to the last checkpoint with half the learning rate; give up in the end."""
+        self.recoveries += 1
+        self.scale /= 2
+        self.emit("recovered", step=step, back_to=int(good.step), scale=self.scale)
+        if self.recoveries > RECOVERIES:
+            raise ValueError(
+                f"the wave function gave an energy that is not a number at step {step}, "
+                f"{self.recoveries} times; try precision float64 or a smaller learning_rate"
+            )
+        fresh = jax.random.fold_in(jax.random.wrap_key_data(good.key), self.recoveries)
+        return dataclasses.replace(good, key=jax.random.key_data(fresh))
+
+    def save(self, state: State) -> None:
+        """Write the checkpoint."""
+        if self.folder:
+            header = {"seconds": self.seconds, "scale": self.scale}
+            checkpoint.save(self.folder.path / "checkpoint.safetensors", state, header)
+        self.saved = time.monotonic()
+
+    def emit(self, event: str, **values: Any) -> None:
+        """Log an event and show it."""
+        if self.folder:
+            self.folder.log(event, **values)
+        if self.report:
+            self.report({"event": event, **values})
+
+
+def _form(problem: Problem, config: TrainConfig) -> State:
+    """Shapes of a state, to read a checkpoint into."""
+    return jax.eval_shape(lambda: start_state(problem, config, form_only=True))
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _molecule_from(described: dict[str, Any]) -> Molecule:
+    return Molecule(
+        tuple(described["charges"]),
+        tuple(tuple(place) for place in described["positions"]),
+        described["up"],
+        described["down"],
+    )

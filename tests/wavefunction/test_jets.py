@@ -1,0 +1,66 @@
+"""The forward Laplacian against automatic differentiation."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import jets
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def derivatives(function, x):
+    """Value, gradient and Laplacian of a scalar function of (N, 3) by JAX's own rules."""
+
+    def flat(v):
+        return function(v.reshape(x.shape))
+
+    gradient, curvature = jax.linearize(jax.grad(flat), x.ravel())
+    hessian = jax.vmap(curvature)(jnp.eye(x.size))
+    return flat(x.ravel()), gradient, jnp.trace(hessian)
+
+
+def test_laplacian_of_a_wave_function_is_the_trace_of_the_hessian(four_electrons):
+    molecule, log_psi, _ = four_electrons
+    forward = jax.jit(lambda x: log_psi(jets.seed(x)))
+    for seed in range(3):
+        x = jax.random.normal(jax.random.key(seed), (molecule.electrons, 3))
+        value, gradient, laplacian = derivatives(log_psi, x)
+        jet = forward(x)
+        np.testing.assert_allclose(jet.value, value, rtol=1e-12)
+        np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_determinants(n):
+    def volume(x):
+        rows = jets.dense(x, jnp.asarray(np.random.default_rng(n).normal(size=(3, 2 * n))))
+        curved = jets.elementwise(jnp.sin, jets.spread_electrons(rows))
+        matrix = jets.linear(lambda v: v.reshape(n, 2, n).swapaxes(0, 1), curved)
+        return jets.linear(lambda d: d.sum(), jets.determinant(matrix))
+
+    x = jax.random.normal(jax.random.key(n), (n, 3))
+    value, gradient, laplacian = derivatives(volume, x)
+    jet = volume(jets.seed(x))
+    np.testing.assert_allclose(jet.value, value, rtol=1e-10)
+    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+
+
+def test_pairs():
+    i, j = np.triu_indices(4, 1)
+
+    def repulsion(x):
+        r2 = jets.squared_length(jets.separation(x, i, j))
+        return jets.sum_pairs(jets.elementwise(lambda q: q**1.5, r2), i, j, 4)
+
+    x = jax.random.normal(jax.random.key(0), (4, 3))
+    value, gradient, laplacian = derivatives(repulsion, x)
+    jet = repulsion(jets.seed(x))
+    np.testing.assert_allclose(jet.stack[0], value, rtol=1e-13)
+    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-12)
+    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-12)

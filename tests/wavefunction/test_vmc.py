@@ -1,0 +1,131 @@
+"""Training, evaluation, restart, and what happens when a wave function breaks down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, load_run
+from huozi.wavefunction import vmc as module
+from huozi.workflow import RunFolder
+from tests.cli.test_main import run as command
+
+pytest.importorskip("pyscf")
+HELIUM = Molecule.parse("He 0 0 0")
+TINY = AnsatzConfig(width=8, layers=1, heads=2, determinants=2, pair_width=8)
+CONFIG = TrainConfig(ansatz=TINY, steps=40, walkers=128, chunk=128, checkpoint_every=0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A short run on helium."""
+    folder = tmp_path_factory.mktemp("helium") / "run"
+    return build(HELIUM, TINY).train(folder, config=CONFIG)
+
+
+def test_the_energy_is_an_upper_bound_far_below_hartree_fock(trained):
+    found = trained.evaluate(steps=60, seed=1)
+    assert found.energy_Ha > -2.903724377 - 3 * found.stderr_Ha
+    assert found.energy_Ha < -2.8617 - 3 * found.stderr_Ha  # Hartree-Fock limit
+    assert found.lost == 0
+    assert 0.3 < found.acceptance < 0.7
+
+
+def test_a_run_folder_is_read_back(trained):
+    again = load_run(trained.path)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), again.state, trained.state)
+    assert all(jax.tree.leaves(same))
+    assert again.problem.molecule == HELIUM
+
+
+def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def stop(event):
+        if event["event"] == "steps" and event["step"] >= 15:
+            raise Killed
+
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.0)
+    vmc = build(HELIUM, TINY)
+    with pytest.raises(Killed):
+        vmc.train(tmp_path / "run", stop, CONFIG)
+    events = []
+    resumed = vmc.train(tmp_path / "run", events.append, CONFIG)
+    assert events[0]["event"] == "resume"
+    assert 0 < events[0]["step"] < 40
+    np.testing.assert_array_equal(resumed.state.x, trained.state.x)
+
+
+def test_another_run_in_the_same_folder_is_refused(trained):
+    with pytest.raises(ValueError, match=r"training\.seed = 0, not 5"):
+        build(HELIUM, TINY).train(trained.path, config=CONFIG.model_copy(update={"seed": 5}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """Helium's wave function, with a hole: not a number where an electron is further right."""
+
+    inner: object
+    precision: str = "float64"
+    edge: float = 1.5
+
+    def init(self, key, molecule):
+        return self.inner.init(key, molecule)
+
+    def log_psi(self, params, nuclei, x):
+        value = self.inner.log_psi(params, nuclei, x)
+        places = x.value if hasattr(x, "value") else None
+        if places is None:
+            return value
+        hole = (places[:, 0] > self.edge).any()
+        return type(value)(jnp.where(hole, jnp.nan, value.stack))
+
+
+def test_lost_walkers_are_named_and_replaced(tmp_path):
+    vmc = VMC(HELIUM, Broken(build(HELIUM, TINY).wave_function))
+    result = vmc.train(tmp_path / "run", config=CONFIG.model_copy(update={"steps": 3}))
+    lost = list(RunFolder(tmp_path / "run").events("lost_walkers"))
+    assert lost
+    assert lost[0]["walkers"] > 0
+    assert np.isfinite(result.state.x).all()
+    with pytest.raises(ValueError, match="local energies are not finite"):
+        result.evaluate(steps=5, seed=0)
+
+
+def test_a_wave_function_that_is_never_a_number_stops_the_run(tmp_path):
+    vmc = VMC(HELIUM, Broken(build(HELIUM, TINY).wave_function, edge=-np.inf))
+    with pytest.raises(ValueError, match="not a number at step 0, 6 times"):
+        vmc.train(tmp_path / "run", config=CONFIG)
+
+
+def test_command(trained, monkeypatch, capsys):
+    code, out, _ = command(
+        monkeypatch, capsys, "wavefunction", "evaluate", trained.path, "--steps", 5, "--json"
+    )
+    assert code == 0
+    result = json.loads(out)
+    for name in ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance"):
+        assert np.isfinite(result[name])
+    assert result["verdict"].startswith(("converged", "not converged"))
+    assert "CCSD(T)/cc-pVTZ" in result["references_Ha"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--molecule", "Qq 0 0 0", "--out", "x"], "no chemical element"),
+        (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "soon"], "not a duration"),
+        (["evaluate", "missing"], "holds no wave function"),
+    ],
+)
+def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(monkeypatch, capsys, "wavefunction", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,118 @@
+"""What every wave function must be: antisymmetric, finite, with Kato's cusps; hydrogen exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction import Molecule, jets
+from huozi.wavefunction.hamiltonian import local_energy
+from tests.wavefunction.conftest import shaken
+
+
+def test_local_energy_of_hydrogen_is_exact_everywhere():
+    charges, nuclei = jnp.ones(1), jnp.zeros((1, 3))
+
+    def log_psi(x):
+        r = jets.elementwise(jnp.sqrt, jets.squared_length(x))
+        return jets.sum_electrons(jets.linear(jnp.negative, r))
+
+    x = jax.random.normal(jax.random.key(0), (2000, 1, 3)) * 3
+    kinetic, potential = jax.vmap(lambda r: local_energy(log_psi, charges, nuclei, r))(x)
+    energy = kinetic + potential
+    np.testing.assert_allclose(energy, -0.5, atol=1e-10)
+    assert energy.var() < 1e-20
+
+
+def test_the_ansatz_holds_hydrogen_exactly():
+    """The cusp factor times the rounded function of exponent Z is exp(-r)."""
+    from huozi.wavefunction.orbitals import Basis, cusped_basis
+
+    hydrogen = Molecule.parse("H 0 0 0")
+    basis = Basis.for_molecule(hydrogen)
+    points = np.random.default_rng(0).normal(size=(50, 3)) * 2
+    values = cusped_basis(hydrogen, basis, points)[:, basis.s_zeta.index(1.0)]
+    np.testing.assert_allclose(values, np.exp(-np.linalg.norm(points, axis=1)), rtol=1e-10)
+
+
+def test_swapping_same_spin_electrons_changes_the_sign(four_electrons):
+    molecule, log_psi, sign = four_electrons
+    for seed in range(5):
+        x = jax.random.normal(jax.random.key(seed), (molecule.electrons, 3))
+        for swapped in ((0, 1), (2, 3)):
+            order = np.arange(4)
+            order[list(swapped)] = swapped[::-1]
+            assert sign(x[order]) == -sign(x)
+            assert abs(log_psi(x[order]) - log_psi(x)) < 1e-12
+
+
+def slope(log_psi, place, at, electron, r=1e-4):
+    """Logarithmic slope of the spherical average of |psi| around `at`, and |psi| there."""
+    directions = np.random.default_rng(1).normal(size=(400, 3))
+    directions = np.concatenate([directions, -directions])
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+
+    def mean(radius):
+        points = jnp.stack([place.at[electron].set(at + radius * u) for u in directions])
+        return float(jnp.exp(jax.vmap(log_psi)(points)).mean())
+
+    near, far = mean(r), mean(2 * r)
+    return (far - near) / r / near
+
+
+@pytest.mark.parametrize("nucleus", [0, 1])
+def test_cusp_at_a_nucleus(four_electrons, nucleus):
+    molecule, log_psi, _ = four_electrons
+    place = jax.random.normal(jax.random.key(3), (4, 3))
+    found = slope(log_psi, place, molecule.nuclei[nucleus], electron=2)
+    # Beyond the cusp itself the slope over (r, 2r) contains r Z^2 and more.
+    assert found == pytest.approx(-molecule.charges[nucleus], abs=5e-3)
+
+
+def test_cusp_between_opposite_spins(four_electrons):
+    _, log_psi, _ = four_electrons
+    place = jax.random.normal(jax.random.key(4), (4, 3))
+    assert slope(log_psi, place, np.asarray(place[0]), electron=3) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_cusp_between_same_spins():
+    molecule, wave_function, params = shaken("He triplet")
+    nuclei = jnp.asarray(molecule.nuclei)
+    log_psi = jax.jit(lambda r: wave_function.log_psi(params, nuclei, r))
+    x = jnp.array([[0.3, 0.4, 0.2], [0.3, 0.4, 0.2]])
+    u = np.array([0.36, 0.48, 0.8])
+
+    def regular(r):
+        """psi / r along u and back, in the middle of the pair: odd terms of the orbitals cancel."""
+        apart = jnp.array([[0.5], [-0.5]]) * r * u
+        logs = [log_psi(x + s * apart) for s in (1, -1)]
+        return float(jnp.exp(jnp.array(logs)).mean()) / r
+
+    r = 1e-4
+    assert (regular(2 * r) - regular(r)) / r / regular(r) == pytest.approx(0.25, abs=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_logarithm_is_finite_everywhere(precision):
+    molecule, wave_function, params = shaken("LiH", precision)
+    nuclei = jnp.asarray(molecule.nuclei)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 4, 3)) * np.exp(rng.uniform(-6, 4, size=(20_000, 1, 1)))
+    x[:100, 0] = x[:100, 1]  # same spin
+    x[100:200, 0] = x[100:200, 2]  # opposite spins
+    x[200:300, 1] = molecule.nuclei[0]
+    x[300:310] = molecule.nuclei[0]
+    log = jax.jit(jax.vmap(lambda r: wave_function.log_psi(params, nuclei, r)))(jnp.asarray(x))
+    assert jnp.isfinite(log).all()
+
+
+def test_float32_is_close_to_float64():
+    molecule, double, params = shaken("LiH")
+    single = shaken("LiH", "float32")[1]
+    nuclei = jnp.asarray(molecule.nuclei)
+    x = jax.random.normal(jax.random.key(0), (100, 4, 3))
+    a, b = (
+        jax.jit(jax.vmap(lambda r, w=w: w.log_psi(params, nuclei, r)))(x) for w in (double, single)
+    )
+    np.testing.assert_allclose(a, b, atol=1e-4)

@@ -77,9 +77,10 @@ def iterate(
 def compare(
     model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
     data: Data,
-    cache: Annotated[Path, typer.Option(help="Folder where finished fields are kept.")] = Path(
-        "functional-fields"
-    ),
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of finished fields. [default: fields, beside the model]"),
+    ] = None,
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +93,8 @@ def compare(
     from huozi.functional.iterate import evaluate
 
     with _display([]) as report:
-        found = evaluate(load_model(model), read_references(data), cache, processes, report)
+        folder = cache or (model if model.is_dir() else model.parent) / "fields"
+        found = evaluate(load_model(model), read_references(data), folder, processes, report)
     _print(found.to_dict(), as_json)
 
 

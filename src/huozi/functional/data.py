@@ -266,7 +266,7 @@ def _check_forces(frames: Sequence[Reference], forces: Sequence[Array]) -> None:
     if np.linalg.norm(base) < 1e-3 * np.sqrt(len(base)):
         return
     slope = float(given @ base / (base @ base))
-    if not 0.3 < slope < 1.6 and np.corrcoef(given, base)[0, 1] > 0.9:
+    if not 0.3 < slope < 1.6 and abs(np.corrcoef(given, base)[0, 1]) > 0.9:
         raise ValueError(
             f"the reference forces are {slope:.2f} times those of the base method: forces in "
             "hartree per unit of length (unit.raw), and forces rather than gradients, are expected"

@@ -43,7 +43,7 @@ class FitConfig(BaseModel):
         100.0, ge=0, description="Weight of the energy per atom, 1/hartree."
     )
     force_weight: float = Field(1.0, ge=0, description="Weight of forces, bohr/hartree.")
-    pull_weight: float = Field(0.03, ge=0, description="Weight of the pull, 1/sqrt(hartree).")
+    pull_weight: float = Field(0.05, ge=0, description="Weight of the pull, 1/sqrt(hartree).")
     ridge: float = Field(1e-3, gt=0, description="Penalty on coefficients, 1/hartree.")
     power: int = Field(
         1, ge=1, description="Highest power of the density matrix among the linear features."

@@ -123,7 +123,7 @@ def compute_sample(
 ) -> Path:
     """Converge the field of one frame and keep its sample in a file."""
     mf = attach(base_method(frame.molecule(orbitals), model.base), model)
-    mf.conv_tol, mf.conv_tol_grad = 1e-9, 1e-5
+    mf.conv_tol, mf.conv_tol_grad, mf.max_cycle = 1e-9, 1e-5, 100
     start = Sample.load(guess).density if guess is not None and guess.exists() else None
     mf.kernel(start)
     take_sample(mf, model.basis).save(place)

@@ -103,7 +103,7 @@ class Model:
         """Write the model as safetensors with everything that is needed to use it."""
         from safetensors.numpy import save_file
 
-        tensors = {name: np.asarray(value) for name, value in self.params.items()}
+        tensors = {name: np.ascontiguousarray(value) for name, value in self.params.items()}
         header = {
             "format": FORMAT,
             "base": self.base,

@@ -46,14 +46,15 @@ def fit_network(
         "bias": random.standard_normal((len(params["constant"]), config.hidden)) / 3,
         "readout": np.zeros(config.hidden),
     }
+    fixed = {name: jnp.asarray(value) for name, value in params.items()}
     leaves, tree = jax.tree.flatten(inner)
     sizes = np.cumsum([x.size for x in leaves])[:-1]
 
     def unpack(vector: Any) -> Params:
         parts = jnp.split(vector, sizes)
         p = jax.tree.unflatten(tree, [x.reshape(y.shape) for x, y in zip(parts, leaves)])
-        linear = jnp.zeros_like(jnp.asarray(params["linear"])).at[:, mask].set(p["linear"])
-        return {**params, **p, "linear": linear, "weight": directions @ p["weight"]}
+        linear = jnp.zeros_like(fixed["linear"]).at[:, mask].set(p["linear"])
+        return {**fixed, **p, "linear": linear, "weight": directions @ p["weight"]}
 
     @jax.jit
     def loss(vector: Any) -> Any:

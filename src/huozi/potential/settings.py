@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from huozi.potential.architectures import Architecture
 from huozi.potential.moment import MomentConfig
 from huozi.workflow import read_settings
 
@@ -33,12 +34,17 @@ def parse_duration(text: Any) -> Any:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 
+def name_architecture(value: Any) -> Any:
+    """Take the architecture ``moment`` where settings name no other."""
+    return {"name": "moment", **value} if isinstance(value, dict) else value
+
+
 class TrainConfig(BaseModel):
     """How to train; the defaults are meant to be right, `budget` is the one to set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: MomentConfig = MomentConfig()
+    architecture: Annotated[Architecture, BeforeValidator(name_architecture)] = MomentConfig()
     budget: Duration = Field(
         300.0, gt=0, description="Wall time of the whole run, set-up included (5min, 1h, ...)."
     )

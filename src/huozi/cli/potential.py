@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(train)
     app.command("test")(compare)
+    app.command()(convert)
 
 
 def train(
@@ -92,6 +93,42 @@ def compare(
         typer.echo(json.dumps(metrics.to_dict()))
     else:
         _print_metrics(metrics.to_dict(), "frames")
+
+
+def convert(
+    model: Annotated[
+        Path, typer.Argument(help="Model of deepmd-kit: .dp or .yaml; others need its `dp`.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Model file to write.")],
+    single: Annotated[
+        bool, typer.Option("--float32", help="Compute in float32 instead of float64.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Turn a model of deepmd-kit into a model of Huozi; see docs/deepmd.md.
+
+    Example: dp convert-backend frozen.pth model.dp; huozi convert model.dp model.safetensors
+    """
+    from huozi.potential.deepmd_convert import convert as read
+
+    if out.exists():
+        raise ValueError(f"{out} exists; choose another name, or remove it")
+    converted = read(model).astype("float32" if single else "float64")
+    converted.save(out)
+    kinds = [part["name"] for part in converted.config.model_dump()["descriptors"]]
+    summary = {
+        "model": str(out),
+        "descriptors": kinds,
+        "elements": list(converted.symbols),
+        "cutoff_A": converted.cutoff,
+        "isolated_atom_eV": dict(zip(converted.symbols, map(float, converted.e0), strict=True)),
+    }
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{out}: {' + '.join(kinds)}, {' '.join(converted.symbols)}, cutoff {converted.cutoff} Å"
+    )
 
 
 def _print_metrics(values: dict[str, Any], frames: str) -> None:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from huozi.arrays import jax
 from huozi.neighbors import Neighbors, build_neighbors, displacements
-from huozi.potential.moment import MomentConfig
-from huozi.potential.moments import moments
+from huozi.potential.moments import has_moments, moments
 from huozi.systems import Dataset, Frame
 
 Array = NDArray[Any]
@@ -38,13 +37,13 @@ class PreparedFrame:
         Atom of the original frame in each row.
     counts : (Z,) int
         Atoms of each element.
-    vectors : (n, m, 3) float32
+    vectors : (n, m, 3) float32, or float64 where the architecture asks for it
         Displacements to the neighbours, Å.
     species : (n, m) int8
         Element of each neighbour, -1 in padded slots.
     index, reverse : (n, m) int32
         As in `huozi.neighbors.Neighbors`, for the sorted rows.
-    moments : (n, M, B) float32
+    moments : (n, M, B), as the vectors; (n, 0, 0) where the architecture has none
     reference : float
         Sum of the atoms' E0, eV.
     frame : Frame
@@ -106,6 +105,11 @@ class Capacity:
     virials: bool
 
 
+def precision_of(config: Any) -> str:
+    """Arithmetic in which an architecture is trained."""
+    return getattr(config, "precision", "float32")
+
+
 def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
     """Index of each atom's element among the model's.
 
@@ -128,11 +132,11 @@ def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _moments_block(vectors: Any, species: Any, config: MomentConfig, elements: int) -> Any:
+def _moments_block(vectors: Any, species: Any, config: Any, elements: int) -> Any:
     return moments(vectors, species, config, elements)
 
 
-def compute_moments(vectors: Array, species: Array, config: MomentConfig, elements: int) -> Array:
+def compute_moments(vectors: Array, species: Array, config: Any, elements: int) -> Array:
     """Moments of any number of rows, in blocks of one compiled shape."""
     blocks = []
     for start in range(0, len(vectors), MOMENT_ROWS):
@@ -160,7 +164,7 @@ def prepare(
     dataset: Dataset,
     elements: Sequence[int],
     e0: Sequence[float],
-    config: MomentConfig,
+    config: Any,
 ) -> list[PreparedFrame]:
     """Neighbours, moments and sorted rows of every frame.
 
@@ -171,7 +175,7 @@ def prepare(
         Atomic numbers of the model, Z of them.
     e0 : sequence of float
         Energy of an isolated atom of each element, eV.
-    config : MomentConfig
+    config : MomentConfig or DeepPotConfig
 
     Raises
     ------
@@ -191,14 +195,15 @@ def prepare(
 
 
 def _prepare_one(
-    frame: Frame, table: Neighbors, rows: Array, width: int, e0: Array, config: MomentConfig
+    frame: Frame, table: Neighbors, rows: Array, width: int, e0: Array, config: Any
 ) -> PreparedFrame:
     order = np.argsort(rows, kind="stable")
     index, reverse, shift, mask = _sorted_table(table, order)
     system = frame.system
     positions = system.positions[order]
     sorted_table = Neighbors(index, shift, reverse, mask)
-    vectors = np.asarray(displacements(positions, system.cell, sorted_table), np.float32)
+    precision = precision_of(config)
+    vectors = np.asarray(displacements(positions, system.cell, sorted_table), precision)
     species = np.where(mask, rows[order][index], -1).astype(np.int8)
     padding = ((0, 0), (0, width - index.shape[1]))
     wide_vectors = np.pad(vectors, (*padding, (0, 0)))
@@ -210,7 +215,11 @@ def _prepare_one(
         species=species,
         index=index,
         reverse=reverse,
-        moments=compute_moments(wide_vectors, wide_species, config, len(e0)),
+        moments=(
+            compute_moments(wide_vectors, wide_species, config, len(e0))
+            if has_moments(config)
+            else np.zeros((len(order), 0, 0), precision)
+        ),
         reference=float(e0[rows].sum()),
         frame=frame,
     )
@@ -270,14 +279,15 @@ def assemble(frames: Sequence[PreparedFrame], capacity: Capacity) -> Batch:
     own = np.arange(rows, dtype=np.int32)[:, None]
     index = np.repeat(own, width, axis=1)
     reverse = own * width + np.arange(width, dtype=np.int32)
-    vectors = np.zeros((rows, width, 3), np.float32)
+    dtype = frames[0].vectors.dtype
+    vectors = np.zeros((rows, width, 3), dtype)
     species = np.full((rows, width), -1, np.int8)
-    moment_rows = np.zeros((rows, *frames[0].moments.shape[1:]), np.float32)
+    moment_rows = np.zeros((rows, *frames[0].moments.shape[1:]), dtype)
     frame_of = np.full(rows, capacity.frames, np.int32)
-    atoms = np.ones(capacity.frames, np.float32)
-    energy, energy_weight, virial_weight = np.zeros((3, capacity.frames), np.float32)
-    virial = np.zeros((capacity.frames, 3, 3), np.float32)
-    forces, force_weight = np.zeros((rows, 3), np.float32), np.zeros(rows, np.float32)
+    atoms = np.ones(capacity.frames, dtype)
+    energy, energy_weight, virial_weight = np.zeros((3, capacity.frames), dtype)
+    virial = np.zeros((capacity.frames, 3, 3), dtype)
+    forces, force_weight = np.zeros((rows, 3), dtype), np.zeros(rows, dtype)
     used = starts.copy()
     for f, item in enumerate(frames):
         place = np.concatenate(

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from huozi.arrays import jax, jnp
 from huozi.neighbors import Neighbors, forces_from_pairs
+from huozi.potential.architectures import Params, batch_gradient
 from huozi.potential.batch import Batch
-from huozi.potential.moment import MomentConfig, Params, atomic_energies
-from huozi.potential.moments import trainable_pull
 
 
 class Prediction(NamedTuple):
@@ -27,19 +26,11 @@ class Weights(NamedTuple):
     virial: Any
 
 
-def predict(
-    params: Params, config: MomentConfig, segments: tuple[int, ...], batch: Batch
-) -> Prediction:
-    """Evaluate a batch from its precomputed moments; float64 sums over atoms."""
+def predict(params: Params, config: Any, segments: tuple[int, ...], batch: Batch) -> Prediction:
+    """Evaluate a batch."""
     frames = batch.atoms.shape[0]
 
-    def total(rows: Any) -> tuple[Any, Any]:
-        energies = atomic_energies(params, config, segments, rows)
-        return jnp.sum(energies), energies
-
-    gradient, energies = jax.grad(total, has_aux=True)(batch.moments)
-
-    pairs = trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
+    energies, pairs = batch_gradient(params, config, segments, batch)
     table = Neighbors(batch.index, None, batch.reverse, batch.species >= 0)
 
     def by_frame(rows: Any) -> Any:
@@ -53,7 +44,7 @@ def predict(
 
 def loss(
     params: Params,
-    config: MomentConfig,
+    config: Any,
     segments: tuple[int, ...],
     weights: Weights,
     batch: Batch,

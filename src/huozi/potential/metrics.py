@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from huozi.arrays import jax
+from huozi.potential.architectures import Params, exact
 from huozi.potential.batch import (
     Batch,
     Capacity,
@@ -23,7 +24,6 @@ from huozi.potential.batch import (
 )
 from huozi.potential.loss import Prediction, predict
 from huozi.potential.model import Model
-from huozi.potential.moment import MomentConfig, Params
 from huozi.systems import Dataset
 
 Array = NDArray[Any]
@@ -74,9 +74,7 @@ class Metrics:
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def _predict(
-    params: Params, config: MomentConfig, segments: tuple[int, ...], batch: Batch
-) -> Prediction:
+def _predict(params: Params, config: Any, segments: tuple[int, ...], batch: Batch) -> Prediction:
     return predict(params, config, segments, batch)
 
 
@@ -95,7 +93,7 @@ class Evaluator:
         counts = np.array([f.counts for f in frames])
         self.batches = pack(counts, self.capacity, range(len(frames)))
 
-    def __call__(self, params: Params, config: MomentConfig) -> Metrics:
+    def __call__(self, params: Params, config: Any) -> Metrics:
         """Evaluate all frames with these folded parameters."""
         found: dict[int, tuple[float, Array, Array]] = {}
         for members in self.batches:
@@ -195,5 +193,6 @@ def evaluate(model: Model, dataset: Dataset) -> Metrics:
     """
     if not len(dataset):
         raise ValueError("the data set has no frames to test on")
-    prepared = prepare(dataset, model.elements, model.e0, model.config)
-    return Evaluator(prepared)(model.params, model.config)
+    config = exact(model.config)
+    prepared = prepare(dataset, model.elements, model.e0, config)
+    return Evaluator(prepared)(model.params, config)

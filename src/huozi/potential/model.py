@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -25,9 +25,9 @@ from huozi.neighbors import (
     forces_from_pairs,
     virial_from_pairs,
 )
+from huozi.potential.architectures import Architecture, Params, pair_gradient, read_architecture
 from huozi.potential.batch import element_rows
-from huozi.potential.moment import MomentConfig, Params, element_energies
-from huozi.potential.moments import moments, pull
+from huozi.potential.moment import MomentConfig
 from huozi.systems import System
 
 FORMAT = "huozi-potential-2"
@@ -37,17 +37,18 @@ Engine = Literal["auto", "kernel", "xla"]
 
 @dataclass(frozen=True)
 class Model:
-    """A deep potential of the ``moment`` architecture.
+    """A deep potential of any architecture.
 
     Parameters
     ----------
-    config : MomentConfig
+    config : MomentConfig or DeepPotConfig
+        Its type says which architecture the parameters belong to.
     elements : tuple of int
         Atomic numbers, in the order of the parameters.
     e0 : tuple of float
         Energy of an isolated atom of each element, eV.
     params : dict
-        Folded parameters (`huozi.potential.moment.fold`), float32 or float64.
+        Folded parameters, float32 or float64.
     metadata : dict
         Where the model comes from: data digests, settings, held-out metrics, versions.
     engine : {"auto", "kernel", "xla"}
@@ -55,7 +56,7 @@ class Model:
         own compiler; auto takes the kernel where it can run the model.
     """
 
-    config: MomentConfig
+    config: Architecture
     elements: tuple[int, ...]
     e0: tuple[float, ...]
     params: Params
@@ -84,7 +85,11 @@ class Model:
         ValueError
             If it was asked for and cannot.
         """
-        single = self.params["mix"].dtype == jnp.float32
+        if not isinstance(self.config, MomentConfig):
+            if self.engine == "kernel":
+                raise ValueError(f"the compiled kernel does not run {self.config.name} models yet")
+            return False
+        single = self.params["readout"].dtype == jnp.float32
         if self.engine == "kernel":
             if not kernels.is_available():
                 raise ValueError("the compiled kernel was not built; reinstall with a C++ compiler")
@@ -186,7 +191,7 @@ def load_model(path: str | Path) -> Model:
     if header.pop("sha256", None) != _digest(header, tensors):
         raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
     return Model(
-        config=MomentConfig(**header["architecture"]),
+        config=read_architecture(header["architecture"]),
         elements=tuple(chemical_symbols.index(s) for s in header["elements"]),
         e0=tuple(header["e0_eV"]),
         params=_unflatten(tensors),
@@ -216,24 +221,36 @@ def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def _flatten(params: Params) -> dict[str, Any]:
-    flat = {"mix": params["mix"], "readout": params["readout"]}
-    for i, layer in enumerate(params["layers"]):
-        flat |= {f"layers.{i}.{name}": value for name, value in layer.items()}
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Arrays of nested dictionaries and lists by dotted names: ``layers.0.weight``."""
+    if not isinstance(node, dict | list):
+        return {prefix: node}
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    flat: dict[str, Any] = {}
+    for name, value in items:
+        flat |= _flatten(value, f"{prefix}.{name}" if prefix else str(name))
     return flat
 
 
 def _unflatten(tensors: dict[str, np.ndarray]) -> Params:
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
-    layers = [
-        {name: jnp.asarray(tensors[f"layers.{i}.{name}"]) for name in ("weight", "bias")}
-        for i in range(depth)
-    ]
-    return {
-        "mix": jnp.asarray(tensors["mix"]),
-        "layers": layers,
-        "readout": jnp.asarray(tensors["readout"]),
-    }
+    """Reverse of `_flatten`; numbers as names make a list."""
+    tree: dict[str, Any] = {}
+    for name, value in tensors.items():
+        *path, last = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = jnp.asarray(value)
+    return cast(Params, _number_lists(tree))
+
+
+def _number_lists(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    values = {name: _number_lists(value) for name, value in node.items()}
+    if values and all(name.isdigit() for name in values):
+        return [values[name] for name in sorted(values, key=int)]
+    return values
 
 
 @dataclass(frozen=True)
@@ -253,7 +270,7 @@ class _KernelEvaluate:
 class _Evaluate:
     """The function behind `Model.bind`; equal for equal shapes, so that JAX compiles it once."""
 
-    config: MomentConfig
+    config: Architecture
     segments: tuple[int, ...]
 
     def __call__(
@@ -303,18 +320,10 @@ class _Evaluate:
             table.index[own], table.shift[own], None, table.mask[own] & (own < len(rows))[:, None]
         )
         vectors = displacements(positions, cell, part, positions[own])
-        vectors = vectors.astype(params["mix"].dtype)
+        vectors = vectors.astype(params["readout"].dtype)
         species = jnp.where(part.mask, rows[part.index], -1)
         elements = len(self.segments)
-
-        def energy(moment_rows: Any) -> tuple[Any, Any]:
-            e = element_energies(params, self.config, element, moment_rows)
-            return jnp.sum(e), e
-
-        by_moments, energies = jax.grad(energy, has_aux=True)(
-            moments(vectors, species, self.config, elements)
-        )
-        gradient = pull(vectors, species, self.config, elements, by_moments)
+        energies, gradient = pair_gradient(params, self.config, element, vectors, species, elements)
         virial = virial_from_pairs(gradient, vectors).astype(positions.dtype)
         return energies, gradient, virial
 

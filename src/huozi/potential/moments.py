@@ -14,9 +14,16 @@ from typing import Any, NamedTuple
 from jax.custom_derivatives import linear_call
 
 from huozi.arrays import jax, jnp
+from huozi.potential.deeppot_settings import DeepPotConfig
+from huozi.potential.deeppot_table import is_tabulated, radial_functions
 from huozi.potential.harmonics import real_harmonics
 from huozi.potential.moment import MomentConfig
 from huozi.potential.radial import radial_basis
+
+
+def has_moments(config: MomentConfig | DeepPotConfig) -> bool:
+    """Whether energies follow from moments that no parameter changes."""
+    return isinstance(config, MomentConfig) or is_tabulated(config)
 
 
 class _Pairs(NamedTuple):
@@ -28,11 +35,17 @@ class _Pairs(NamedTuple):
     inverse: Any
 
 
-def _pairs(vectors: Any, species: Any, config: MomentConfig, elements: int) -> _Pairs:
+def _pairs(
+    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int
+) -> _Pairs:
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     square = jnp.where(species >= 0, x * x + y * y + z * z, config.cutoff**2)
     inverse = jax.lax.rsqrt(square)
-    values, derivatives = radial_basis(square * inverse, config.cutoff, config.radial)
+    distance = square * inverse
+    if isinstance(config, DeepPotConfig):
+        values, derivatives = radial_functions(distance, config)
+    else:
+        values, derivatives = radial_basis(distance, config.cutoff, config.radial)
 
     def by_species(functions: list[Any]) -> Any:
         rows = [jnp.where(species == s, b, 0) for s in range(elements) for b in functions]
@@ -42,11 +55,11 @@ def _pairs(vectors: Any, species: Any, config: MomentConfig, elements: int) -> _
     return _Pairs(by_species(values), by_species(derivatives), unit, inverse)
 
 
-def _angular(unit: tuple[Any, Any, Any], config: MomentConfig) -> Any:
+def _angular(unit: tuple[Any, Any, Any], config: MomentConfig | DeepPotConfig) -> Any:
     return jnp.stack(real_harmonics(*unit, config.degree), 1)
 
 
-def moments(vectors: Any, species: Any, config: MomentConfig, elements: int) -> Any:
+def moments(vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int) -> Any:
     """Moments of the neighbours of each atom.
 
     Parameters
@@ -55,19 +68,22 @@ def moments(vectors: Any, species: Any, config: MomentConfig, elements: int) -> 
         Displacements to the neighbours, Å; anything in padded slots.
     species : (n, m) int array
         Index of the neighbour's element among the model's; negative in padded slots.
-    config : MomentConfig
+    config : MomentConfig or DeepPotConfig
     elements : int
         Number of elements of the model, Z.
 
     Returns
     -------
-    (n, M = (degree + 1)^2, B = Z * radial) array
+    (n, M = (degree + 1)^2, B) array
+        B is Z times the number of radial functions.
     """
     pairs = _pairs(vectors, species, config, elements)
     return jnp.einsum("nmj,nbj->nmb", _angular(pairs.unit, config), pairs.radial)
 
 
-def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradient: Any) -> Any:
+def pull(
+    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int, gradient: Any
+) -> Any:
     """Gradient of the energy by the displacements, given that by the moments.
 
     This is the reverse derivative of `moments`, written out because automatic differentiation
@@ -98,7 +114,7 @@ def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradie
 
 
 def trainable_pull(
-    vectors: Any, species: Any, config: MomentConfig, elements: int, gradient: Any
+    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int, gradient: Any
 ) -> Any:
     """`pull` with its transpose, for training: the forward derivative of the moments.
 

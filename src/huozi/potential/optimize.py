@@ -10,9 +10,11 @@ import numpy as np
 import optax
 
 from huozi.arrays import jax, jnp
+from huozi.potential.architectures import Params, fold
 from huozi.potential.batch import Batch, PreparedFrame
+from huozi.potential.deeppot_training import deeppot_scaling
 from huozi.potential.loss import Weights, loss
-from huozi.potential.moment import Params, descriptors, fold, whitening_matrices
+from huozi.potential.moment import MomentConfig, descriptors, whitening_matrices
 from huozi.potential.muon import scale_by_muon
 from huozi.potential.settings import TrainConfig
 
@@ -95,12 +97,14 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Muon with weight decay for the network's matrices, Adam for all else.
 
     Muon reaches here in a quarter of the steps what Adam reaches, and decoupled weight decay
-    closes half of the gap between training and held-out errors that this opens. The learning
+    closes half of the gap between training and held-out errors that this opens. The wide first
+    matrices of DeepPot-SE would cost more than the rest of a step; it has Adam alone. The learning
     rate is applied by `make_step`, so that it may follow the wall time.
     """
+    muon = isinstance(config.architecture, MomentConfig)
 
     def kinds(params: Params) -> Any:
-        return jax.tree.map(lambda x: "matrix" if x.ndim == 3 else "vector", params)
+        return jax.tree.map(lambda x: "matrix" if muon and x.ndim == 3 else "vector", params)
 
     matrix = optax.chain(
         scale_by_muon(), optax.add_decayed_weights(config.weight_decay), optax.scale(-1.0)
@@ -121,7 +125,8 @@ def make_step(
     """Compile the training step for batches with `segments` rows of each element."""
 
     def objective(raw: Params, batch: Batch, weights: Weights) -> Any:
-        return loss(fold(raw, scaling), config.architecture, segments, weights, batch)
+        params = fold(raw, config.architecture, scaling)
+        return loss(params, config.architecture, segments, weights, batch)
 
     def step(learner: Learner, batch: Batch, schedule: Schedule) -> tuple[Learner, Any]:
         value, gradient = jax.value_and_grad(objective)(learner.raw, batch, schedule.weights)
@@ -159,6 +164,8 @@ def scaling_from_data(
         For `huozi.potential.moment.fold`.
     """
     architecture = config.architecture
+    if not isinstance(architecture, MomentConfig):
+        return deeppot_scaling(raw, frames, architecture, _energy_scales(frames, elements))
     samples = [_sample_moments(frames, element) for element in range(elements)]
     whitening = jnp.asarray(whitening_matrices(samples, architecture.degree), jnp.float32)
     mean, deviation = [], []

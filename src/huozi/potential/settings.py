@@ -7,8 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from huozi.potential.architectures import Architecture
 from huozi.potential.moment import MomentConfig
 from huozi.workflow import Duration, read_settings
+
+
+def name_architecture(value: Any) -> Any:
+    """Take the architecture ``moment`` where settings name no other."""
+    return {"name": "moment", **value} if isinstance(value, dict) else value
 
 
 class TrainConfig(BaseModel):
@@ -16,7 +22,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: MomentConfig = MomentConfig()
+    architecture: Annotated[Architecture, BeforeValidator(name_architecture)] = MomentConfig()
     budget: Duration = Field(
         300.0, gt=0, description="Wall time of the whole run, set-up included (5min, 1h, ...)."
     )

@@ -17,10 +17,12 @@ from safetensors.numpy import load_file, save_file
 from huozi import __version__
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path, write_json
+from huozi.potential.architectures import fold, init
 from huozi.potential.batch import PreparedFrame, assemble, choose_capacity, pack, prepare
+from huozi.potential.deeppot_settings import DeepPotConfig
+from huozi.potential.deeppot_training import fit_expansion
 from huozi.potential.metrics import Evaluator, Metrics
 from huozi.potential.model import Model, load_model
-from huozi.potential.moment import fold, init
 from huozi.potential.optimize import (
     Learner,
     Schedule,
@@ -151,6 +153,7 @@ def train(
         parts = hold_out(dataset, config)
         parts.save(folder.path / "split.json")
         dataset, valid = parts.train, parts.valid
+    config = fit_architecture(config, dataset, valid)
     problem = prepare_problem(dataset, valid, config)
     trainer = Trainer(problem, config, folder, report, started)
     trainer.restore()
@@ -200,6 +203,14 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
         raise ValueError("a single frame leaves none for validation; give validation data")
     count = min(max(1, round(n * config.valid_fraction)), n - 1)
     return split(dataset, counts=(n - count, count), seed=config.seed)
+
+
+def fit_architecture(config: TrainConfig, dataset: Dataset, valid: Dataset) -> TrainConfig:
+    """Complete settings of the architecture that depend on the data."""
+    if not isinstance(config.architecture, DeepPotConfig):
+        return config
+    architecture = fit_expansion(config.architecture, [*dataset, *valid])
+    return config.model_copy(update={"architecture": architecture})
 
 
 def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
@@ -258,7 +269,7 @@ class Trainer:
         self.capacity = choose_capacity(problem.frames, config.batch_atoms)
         self.counts = np.array([f.counts for f in problem.frames])
         self.step_function = make_step(config, scaling, optimizer, self.capacity.segments)
-        self.fold = jax.jit(lambda raw: fold(raw, scaling))
+        self.fold = jax.jit(lambda raw: fold(raw, config.architecture, scaling))
         self.losses: list[Any] = []
         self.earlier = 0.0
 

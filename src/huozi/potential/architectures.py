@@ -1,0 +1,140 @@
+"""The architectures, and what they share: energies of atoms and gradients by pairs.
+
+An architecture is a file with settings, ``init`` and ``element_energies``. What a model does with
+them (batches, forces, losses, files) asks here which one it has.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from pydantic import Field, TypeAdapter
+
+from huozi.arrays import jax, jnp
+from huozi.potential import deeppot, deeppot_table, deeppot_training, moment
+from huozi.potential.deeppot_settings import DeepPotConfig
+from huozi.potential.moment import MomentConfig
+from huozi.potential.moments import has_moments, moments, pull, trainable_pull
+
+Params = dict[str, Any]
+Architecture = Annotated[MomentConfig | DeepPotConfig, Field(discriminator="name")]
+
+
+def read_architecture(header: dict[str, Any]) -> MomentConfig | DeepPotConfig:
+    """Read the settings of an architecture from a model file.
+
+    Raises
+    ------
+    ValueError
+        If the architecture, or one of its settings, is unknown.
+    """
+    return TypeAdapter(Architecture).validate_python(header)
+
+
+def exact(config: Any) -> Any:
+    """Return settings under which the architecture is evaluated without expansion."""
+    return config if isinstance(config, MomentConfig) else config.model_copy(update={"nodes": 0})
+
+
+def init(key: Any, config: Any, elements: int) -> Params:
+    """Random parameters to be trained, in the precision of the training."""
+    if isinstance(config, MomentConfig):
+        return moment.init(key, config, elements)
+    raw = deeppot_training.init(key, config, elements)
+    return cast(Params, jax.tree.map(lambda x: x.astype(config.precision), raw))
+
+
+def fold(raw: Params, config: Any, scaling: Params) -> Params:
+    """Parameters of a model from trained ones and the scaling found in the data."""
+    if isinstance(config, MomentConfig):
+        return moment.fold(raw, scaling)
+    return deeppot_training.fold(raw, config, scaling)
+
+
+def element_energies_from_moments(
+    params: Params, config: Any, element: int, moment_rows: Any
+) -> Any:
+    """Energies (n,) above E0, eV, of atoms of one element."""
+    module = moment if isinstance(config, MomentConfig) else deeppot_table
+    return module.element_energies(params, config, element, moment_rows)
+
+
+def by_segments(function: Any, segments: tuple[int, ...], *rows: Any) -> Any:
+    """Concatenate ``function(element, *rows of that element)`` over atoms sorted by element."""
+    found, start = [], 0
+    for element, count in enumerate(segments):
+        if count:
+            found.append(function(element, *(r[start : start + count] for r in rows)))
+            start += count
+    return jnp.concatenate(found)
+
+
+def pair_gradient(
+    params: Params, config: Any, element: int, vectors: Any, species: Any, elements: int
+) -> tuple[Any, Any]:
+    """Energies of atoms of one element, and their gradient by the displacements.
+
+    Parameters
+    ----------
+    params : dict
+        Folded parameters.
+    config : MomentConfig or DeepPotConfig
+    element : int
+        The atoms' element, as its number in the model.
+    vectors : (n, m, 3) array
+        Displacements to the neighbours, Å.
+    species : (n, m) int array
+        Elements of the neighbours; negative in empty slots.
+    elements : int
+        Number of elements of the model, Z.
+
+    Returns
+    -------
+    energies (n,), gradient (n, m, 3)
+        eV above E0, and eV/Å.
+    """
+    if isinstance(config, MomentConfig):
+
+        def energy(moment_rows: Any) -> tuple[Any, Any]:
+            e = element_energies_from_moments(params, config, element, moment_rows)
+            return jnp.sum(e), e
+
+        by_moments, energies = jax.grad(energy, has_aux=True)(
+            moments(vectors, species, config, elements)
+        )
+        return energies, pull(vectors, species, config, elements, by_moments)
+
+    def total(vectors: Any) -> tuple[Any, Any]:
+        e = deeppot.element_energies(params, config, element, vectors, species)
+        return jnp.sum(e), e
+
+    gradient, energies = jax.grad(total, has_aux=True)(vectors)
+    return energies, gradient
+
+
+def batch_gradient(
+    params: Params, config: Any, segments: tuple[int, ...], batch: Any
+) -> tuple[Any, Any]:
+    """Energies (A,) and gradient (A, m, 3) of the rows of a batch, for training."""
+    if has_moments(config):
+
+        def total(moment_rows: Any) -> tuple[Any, Any]:
+            def energies(element: int, rows: Any) -> Any:
+                return element_energies_from_moments(params, config, element, rows)
+
+            e = by_segments(energies, segments, moment_rows)
+            return jnp.sum(e), e
+
+        gradient, found = jax.grad(total, has_aux=True)(batch.moments)
+        pairs = trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
+        return found, pairs
+
+    def whole(vectors: Any) -> tuple[Any, Any]:
+        def energies(element: int, v: Any, species: Any) -> Any:
+            return deeppot.element_energies(params, config, element, v, species)
+
+        e = by_segments(energies, segments, vectors, batch.species)
+        return jnp.sum(e), e
+
+    gradient, found = jax.grad(whole, has_aux=True)(batch.vectors)
+    return found, gradient

@@ -130,9 +130,7 @@ def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
     try:
         from pyscf import gto, scf
     except ImportError:
-        raise ImportError(
-            "the starting orbitals need PySCF: pip install 'huozi[pyscf]'"
-        ) from None
+        raise ImportError("the starting orbitals need PySCF: pip install 'huozi[pyscf]'") from None
     mol = gto.M(
         atom=[(z, xyz) for z, xyz in zip(molecule.charges, molecule.positions)],
         unit="bohr",

@@ -43,9 +43,9 @@ train: {budget: 5min, arhitecture: {}}
     for expected in (
         "boxes.0.cuont",
         "did you mean count?",
-        "level.xtb.mehtod",
+        "level.mehtod",
         "did you mean method?",
-        "level.xtb.charge",
+        "level.charge",
         "explore.temprature",
         "did you mean temperatures?",
         "explore.timestep",

@@ -114,6 +114,9 @@ def expand(
 ) -> tuple[Any, Any, Any]:
     """Coefficients of one descriptor around one element.
 
+    Exact for a zero mean, as training has it. With another one, what the switch multiplies at s = 0
+    (faded types) and unused slots of excluded pairs are not in the expansion.
+
     Parameters
     ----------
     params : dict

@@ -82,12 +82,13 @@ def describe_mistakes(
 
 
 def _sentence(problem: Any, path: str | Path | None, model: Any) -> str:
-    name = ".".join(map(str, problem["loc"]))
+    place, names = _walk(model, problem["loc"])
+    name = ".".join(place)
     message = problem["msg"].removeprefix("Value error, ")
     if not name:
         return str(message)
     if problem["type"] == "extra_forbidden" and model is not None:
-        message += _advice(str(problem["loc"][-1]), _names(model, problem["loc"][:-1]))
+        message += _advice(place[-1], names)
     elif problem["type"] == "missing":
         return f"setting {name} is missing"
     where = f" in {path}" if path is not None and problem["type"] == "extra_forbidden" else ""
@@ -102,17 +103,21 @@ def _advice(unknown: str, names: Sequence[str]) -> str:
     return f", known here are {', '.join(names)}" if names else ""
 
 
-def _names(model: Any, place: Sequence[Any]) -> list[str]:
-    """Names of the settings at a place of a model, through lists and alternatives."""
-    models = list(_models(model))
+def _walk(model: Any, place: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """Return a place as it is written in a file, and the names of the settings around it."""
+    models, written = list(_models(model)), []
+    names: list[str] = []
     for step in place:
+        names = [name for m in models for name in m.model_fields]
         inner = [m.model_fields[step].annotation for m in models if step in m.model_fields]
+        tagged = [m for m in models if step in _tags(m)]
+        if inner or not tagged:  # a tag that chose among alternatives is not in the file
+            written.append(str(step))
         if inner:
             models = [m for annotation in inner for m in _models(annotation)]
-        else:  # the number in a list, or the tag that chose among alternatives
-            tagged = [m for m in models if step in _tags(m)]
+        else:
             models = tagged or models
-    return [name for m in models for name in m.model_fields]
+    return written, names
 
 
 def _models(annotation: Any) -> Iterator[Any]:

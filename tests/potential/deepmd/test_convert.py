@@ -102,7 +102,7 @@ def test_types_that_are_no_elements(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["se_r.yaml", "zbl.dp"])
 def test_truncated(tmp_path: Path, name: str, keep: int) -> None:
     (tmp_path / name).write_bytes((HERE / name).read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"(model|model file) of deepmd-kit"):
+    with pytest.raises(ValueError, match="deepmd-kit"):
         convert(tmp_path / name)
 
 

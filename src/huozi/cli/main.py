@@ -8,7 +8,7 @@ import typer
 from yaml import YAMLError
 
 from huozi import __version__
-from huozi.cli import data, demo, md, potential
+from huozi.cli import data, demo, lammps, md, potential
 
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
 """What input, files and machine can cause; everything else is a bug and shows its traceback."""
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for register in (potential.register, md.register, demo.register):
+for register in (potential.register, md.register, lammps.register, demo.register):
     register(app)
 
 

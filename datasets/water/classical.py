@@ -25,7 +25,10 @@ CLOSEST = 1.4  # Å, between atoms of two molecules at the start
 TIMESTEP = 0.5  # fs
 LENGTH = 5.0  # ps
 RATTLE = 0.04  # Å, standard deviation of a random displacement
-LATTICE = {8: 2, 27: 3, 64: 4}  # molecules: lattice sites along an edge
+CUBIC = np.zeros((1, 3))  # sites of a lattice cell, in units of its edge
+FACE_CENTRED = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+LATTICE = {8: (2, CUBIC), 27: (3, CUBIC), 32: (2, FACE_CENTRED), 64: (4, CUBIC)}
+"""Molecules: lattice cells along an edge of the box, and the sites of a cell."""
 
 MD_TEMPLATE = """\
 &GLOBAL
@@ -165,6 +168,7 @@ class Walker:
     density: float
     number: int
     round: int
+    molecules: int = MOLECULES
 
     @property
     def name(self) -> str:
@@ -196,9 +200,11 @@ def box_edge(molecules: int, density: float) -> float:
 
 
 def starting_box(density: float, rng: np.random.Generator, molecules: int = MOLECULES) -> Atoms:
-    """Molecules on a cubic lattice at random orientations, redrawn where two come too close."""
-    edge, side = box_edge(molecules, density), LATTICE[molecules]
-    sites = np.array(list(np.ndindex(side, side, side))) * edge / side
+    """Molecules on a lattice at random orientations, redrawn where two come too close."""
+    edge = box_edge(molecules, density)
+    side, cell = LATTICE[molecules]
+    corners = np.array(list(np.ndindex(side, side, side)))
+    sites = (corners[:, None] + cell).reshape(-1, 3) * edge / side
     atoms = Atoms("OHH" * molecules, cell=[edge] * 3, pbc=True)
     turned = np.ones(molecules, dtype=bool)
     molecule = np.arange(len(atoms)) // 3
@@ -215,7 +221,7 @@ def starting_box(density: float, rng: np.random.Generator, molecules: int = MOLE
 def equilibrate(walker: Walker, folder: Path, lock: int, length: float = LENGTH) -> Atoms:
     """Return the last frame of `length` ps of SPC/Fw dynamics from a random start."""
     rng = np.random.default_rng([walker.round, walker.number])
-    atoms = starting_box(walker.density, rng)
+    atoms = starting_box(walker.density, rng, walker.molecules)
     steps = round(1000 * length / TIMESTEP)
     seed = int(rng.integers(1, 10**6))
     return simulate(atoms, walker.temperature, steps, steps, seed, folder, lock)[-1]

@@ -9,8 +9,9 @@ ship    the two files that the package carries
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import ase.io
@@ -18,6 +19,7 @@ import classical
 import label
 import model
 from ase import Atoms
+from classical import Walker
 
 HERE = Path(__file__).resolve().parent
 LABELS = HERE / "labels"
@@ -43,23 +45,22 @@ def main() -> None:
 
 
 def round0(args: argparse.Namespace) -> None:
-    """Sample classically and label; write labels/round0.extxyz.gz."""
-    sample_and_label(
-        [partial(classical.walk, walker, args.work) for walker in classical.round0_walkers()],
-        args.labels / "round0.extxyz.gz",
-        args,
-    )
+    """Sample classically and label; labels/round0.extxyz.gz."""
+    gather(args.labels / "round0.extxyz.gz", classical.round0_walkers(), classical.walk, args)
 
 
 def round1(args: argparse.Namespace) -> None:
-    """Sample with a potential trained on round 0 and label; write the train and test labels."""
-    fitted = model.train_model(args.labels / "round0.extxyz.gz", args.work)
-    for part, walkers in (
-        ("test", model.held_out_walkers()),
-        ("train", model.train_walkers()),
-    ):
-        samplers = [partial(model.walk, walker, fitted, args.work) for walker in walkers]
-        sample_and_label(samplers, args.labels / f"round1_{part}.extxyz.gz", args)
+    """Sample with a potential trained on round 0 and label; labels/round1_{test,train}."""
+    fitted = cache(partial(model.train_model, args.labels / "round0.extxyz.gz", args.work))
+    training = threading.Lock()
+
+    def walk(walker: Walker, work: Path) -> list[Atoms]:
+        with training:
+            potential = fitted()
+        return model.walk(walker, potential, work)
+
+    gather(args.labels / "round1_train.extxyz.gz", model.train_walkers(), walk, args)
+    gather(args.labels / "round1_test.extxyz.gz", model.held_out_walkers(), walk, args)
 
 
 def ship(args: argparse.Namespace) -> None:
@@ -76,17 +77,33 @@ def ship(args: argparse.Namespace) -> None:
         print(f"{len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB: {path}")
 
 
-def sample_and_label(
-    samplers: list[Callable[[], list[Atoms]]], out: Path, args: argparse.Namespace
+def gather(
+    out: Path,
+    walkers: list[Walker],
+    walk: Callable[[Walker, Path], list[Atoms]],
+    args: argparse.Namespace,
 ) -> None:
-    """Label the frames of each sampler as soon as they exist; gather all of them in `out`."""
+    """Label the frame of each walker as soon as it exists; `out` grows by every label.
 
-    def task(sampler: Callable[[], list[Atoms]]) -> None:
-        for atoms in sampler():
+    Walkers whose frame is in `out` are finished, on whatever machine that was.
+    """
+    found = ase.io.read(out, ":") if out.exists() else []
+    labels = {frame.info["source"]: frame for frame in found}
+    writing = threading.Lock()
+
+    def task(walker: Walker) -> None:
+        for atoms in walk(walker, args.work):
             label.label_frame(atoms, args.work, args.ranks, args.retry)
+            frame = label.labelled(atoms, args.work)
+            if frame is not None:
+                with writing:
+                    labels[walker.name] = frame
+                    label.write_frames(out, [labels[name] for name in names if name in labels])
 
-    label.run_all([partial(task, sampler) for sampler in samplers], args.jobs)
-    label.write_labels([frame for sampler in samplers for frame in sampler()], args.work, out)
+    names = [walker.name for walker in walkers]
+    missing = [walker for walker in walkers if walker.name not in labels]
+    label.run_all([partial(task, walker) for walker in missing], args.jobs)
+    print(f"{len(labels)} of {len(walkers)} frames labelled: {out}")
 
 
 STAGES = {"round0": round0, "round1": round1, "ship": ship}

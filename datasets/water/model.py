@@ -14,7 +14,7 @@ from label import canonical, exclusive, write_frames
 
 TRAIN_STEPS = 12000
 TEMPERATURES = (280.0, 300.0, 330.0, 370.0, 420.0, 500.0, 600.0)  # K
-TRAIN_DENSITIES = (0.85, 0.92, 1.0, 1.08, 1.15)  # g/cm^3
+TRAIN_DENSITIES = (1.0, 0.85, 1.15, 0.91, 1.09, 0.97)  # g/cm^3
 TEST_DENSITIES = (0.88, 1.0, 1.1)
 TIMESTEP = 0.5  # fs
 CLASSICAL = 2.5  # ps of SPC/Fw dynamics before the model takes over
@@ -22,15 +22,15 @@ LENGTH = 2.0  # ps of the model's dynamics; its last frame is taken
 
 
 def train_walkers() -> list[Walker]:
-    """Return one walker at each of 35 states; their frames are for training."""
+    """Return two walkers of 32 molecules at each of 42 states; their frames are for training."""
     states = [(t, d) for d in TRAIN_DENSITIES for t in TEMPERATURES]
-    return [Walker(t, d, number, round=1) for number, (t, d) in enumerate(states)]
+    return [Walker(t, d, i, round=1, molecules=32) for i, (t, d) in enumerate(2 * states)]
 
 
 def held_out_walkers() -> list[Walker]:
-    """Return one walker at each of 21 states; their frames are to test."""
+    """Return two walkers of 64 molecules at each of 21 states; their frames are to test."""
     states = [(t, d) for d in TEST_DENSITIES for t in TEMPERATURES]
-    return [Walker(t, d, number, round=1) for number, (t, d) in enumerate(states, start=100)]
+    return [Walker(t, d, i, round=1) for i, (t, d) in enumerate(2 * states, start=100)]
 
 
 def train_model(labels: Path, work: Path) -> Path:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +28,7 @@ sys.path.insert(0, str(RECIPE))
 import classical  # noqa: E402
 import cp2k  # noqa: E402
 import label  # noqa: E402
+import make  # noqa: E402
 
 
 @pytest.fixture
@@ -131,6 +136,65 @@ def test_a_killed_frame_goes_on_with_the_run_that_is_missing(water, runs, monkey
     assert label.labelled(water, tmp_path) is not None
 
 
+PROGRAM = """#!/bin/sh
+project=$(basename "$4" .out)
+echo "$(basename "$PWD") $project" >> "$RUNS"
+[ -n "$SLOW" ] && [ "$project" = final ] && sleep 60
+cp "$SAVED/final.out" "$4"
+cp "$SAVED/final-forces-1_0.xyz" "$project-forces-1_0.xyz"
+"""
+
+
+def test_sigkill_of_labelling_repeats_nothing_that_was_finished(water, tmp_path):
+    """The saved output of CP2K, handed out by a program of that name that can be slow."""
+    moved = water.copy()
+    moved.positions += 0.5
+    ase.io.write(tmp_path / "frames.extxyz", [water, moved])
+    program, runs = tmp_path / "bin" / "cp2k.psmp", tmp_path / "runs"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "RUNS": str(runs), "SAVED": str(SAVED)}
+    out, work = tmp_path / "labels.extxyz", tmp_path / "work"
+    command = [sys.executable, RECIPE / "label.py", tmp_path / "frames.extxyz"]
+    command += ["--out", out, "--work", work, "--jobs", "1"]
+    started = subprocess.Popen(
+        command, env=environment | {"SLOW": "1"}, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while "final" not in (runs.read_text() if runs.exists() else ""):
+        assert started.poll() is None
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert not out.exists()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    projects = [line.split()[1] for line in runs.read_text().splitlines()]
+    assert projects == ["guess", "final", "final", "guess", "final"]
+    assert len(ase.io.read(out, ":")) == 2
+
+
+def test_frames_that_are_labelled_elsewhere_are_not_made_again(water, runs, tmp_path):
+    walkers = [classical.Walker(300.0, 1.0, number, round=1) for number in range(3)]
+    sampled = []
+
+    def walk(walker: classical.Walker, work: Path) -> list[Atoms]:
+        sampled.append(walker.number)
+        frame = water.copy()
+        frame.positions += 0.1 * walker.number
+        frame.info = classical.walker_info(walker, 1.0)
+        return [label.canonical(frame)]
+
+    options = argparse.Namespace(work=tmp_path, ranks=1, retry=False, jobs=2)
+    out = tmp_path / "labels.extxyz.gz"
+    make.gather(out, walkers[1:2], walk, options)
+    shutil.rmtree(tmp_path / "frames")
+    make.gather(out, walkers, walk, options)
+    assert sorted(sampled) == [0, 1, 2]
+    frames = ase.io.read(out, ":")
+    assert [frame.info["source"] for frame in frames] == [walker.name for walker in walkers]
+
+
 def test_unconverged_orbitals_are_a_failure_with_the_end_of_the_log(water, runs, tmp_path):
     folder = label.frame_folder(water, tmp_path)
     folder.mkdir(parents=True)
@@ -163,15 +227,16 @@ def test_a_held_folder_is_busy_until_the_last_holder_ends(water, runs, tmp_path)
     assert label.is_done(folder)
 
 
-def test_walkers_differ_and_start_without_close_contacts():
+@pytest.mark.parametrize("molecules", [27, 32])
+def test_walkers_differ_and_start_without_close_contacts(molecules):
     walkers = classical.round0_walkers()
     assert len({walker.name for walker in walkers}) == 45
     assert {walker.density for walker in walkers[:9]} == {0.85, 1.0, 1.15}
-    box = classical.starting_box(1.15, np.random.default_rng(0), molecules=27)
+    box = classical.starting_box(1.15, np.random.default_rng(0), molecules)
     grams = box.get_masses().sum() / 6.02214076e23
     assert grams / (box.get_volume() * 1e-24) == pytest.approx(1.15, rel=1e-4)
     distances = box.get_all_distances(mic=True)
-    apart = np.arange(81)[:, None] // 3 != np.arange(81) // 3
+    apart = np.arange(len(box))[:, None] // 3 != np.arange(len(box)) // 3
     assert distances[apart].min() > classical.CLOSEST
 
 

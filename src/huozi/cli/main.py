@@ -8,7 +8,7 @@ import typer
 from yaml import YAMLError
 
 from huozi import __version__
-from huozi.cli import data, demo, lammps, md, potential
+from huozi.cli import data, demo, functional, ipi, label, lammps, learn, md, potential
 
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
 """What input, files and machine can cause; everything else is a bug and shows its traceback."""
@@ -21,8 +21,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for register in (potential.register, md.register, lammps.register, demo.register):
-    register(app)
+app.add_typer(functional.app, name="functional")
+for verbs in (
+    potential,
+    md,
+    lammps,
+    ipi,
+    label,
+    learn,
+    demo,
+):
+    verbs.register(app)
 
 
 def _version(value: bool) -> None:

@@ -6,6 +6,7 @@ from huozi.dynamics.cell_rescaling import CellRescaling
 from huozi.dynamics.config import MDConfig
 from huozi.dynamics.csvr import StochasticRescaling
 from huozi.dynamics.ensembles import make_integrator
+from huozi.dynamics.ipi import serve_forces
 from huozi.dynamics.langevin import Langevin
 from huozi.dynamics.nose_hoover import NoseHoover
 from huozi.dynamics.nve import NVE
@@ -37,5 +38,6 @@ __all__ = [
     "read_trajectory",
     "relax",
     "run_md",
+    "serve_forces",
     "write_extxyz",
 ]

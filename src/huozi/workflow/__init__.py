@@ -1,6 +1,22 @@
 """Runs: folders with settings, events and results, which survive any interruption."""
 
+from huozi.workflow.executors import LocalExecutor, open_executor
 from huozi.workflow.run import RunFolder
 from huozi.workflow.settings import describe_mistakes, read_settings
+from huozi.workflow.stage import QuorumError, Runner, all_outcomes, clear_failed
+from huozi.workflow.task import Outcome, Task, task
 
-__all__ = ["RunFolder", "describe_mistakes", "read_settings"]
+__all__ = [
+    "LocalExecutor",
+    "Outcome",
+    "QuorumError",
+    "RunFolder",
+    "Runner",
+    "Task",
+    "all_outcomes",
+    "clear_failed",
+    "describe_mistakes",
+    "open_executor",
+    "read_settings",
+    "task",
+]

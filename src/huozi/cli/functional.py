@@ -1,0 +1,221 @@
+"""``huozi functional``: learn a density functional from accurate energies and forces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Learn a density functional from coupled cluster; use it as a PySCF method.",
+    no_args_is_help=True,
+)
+
+Data = Annotated[
+    list[str], typer.Argument(help="deepks folders (or folders of them), extxyz files.")
+]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML or JSON file of settings; see docs/functional.md.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Processes = Annotated[int | None, typer.Option(help="Fields at a time. [default: all cores]")]
+
+
+@app.command()
+def iterate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")],
+    valid: Annotated[
+        list[str] | None, typer.Option(help="Data to compare with after each iteration.")
+    ] = None,
+    config: Config = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base method: hf, pbe, ... [default: hf]")
+    ] = None,
+    orbitals: Annotated[str | None, typer.Option(help="Basis. [default: cc-pvdz]")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Fits at most. [default: 4]")] = None,
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fields with the functional, its fit, fields again, ... until it no longer improves.
+
+    The best functional is left as OUT/model.safetensors; statistics of each iteration in
+    OUT/iterations. An interrupted run continues when the same command is given again.
+
+    Example: huozi functional iterate train.n1 train.n2 train.n3 --out water
+    """
+    from huozi.functional.data import read_references
+    from huozi.functional.iterate import IterateConfig
+    from huozi.functional.iterate import iterate as run
+    from huozi.workflow import read_settings
+
+    given = {
+        "base": base,
+        "orbitals": orbitals,
+        "iterations": iterations,
+        "processes": processes,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = read_settings(IterateConfig, config, chosen)
+    frames = read_references(data)
+    held_out = read_references(valid) if valid else []
+    course: list[dict[str, Any]] = []
+    with _display(course) as report:
+        model = run(frames, out, settings, held_out, report)
+    best = next(e for e in course if e["iteration"] == model.metadata["iteration"])
+    if as_json:
+        typer.echo(json.dumps({"model": str(out / "model.safetensors"), **best}))
+    else:
+        typer.echo(f"model: {out / 'model.safetensors'} (iteration {best['iteration']})")
+
+
+@app.command("test")
+def compare(
+    model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
+    data: Data,
+    cache: Annotated[Path, typer.Option(help="Folder where finished fields are kept.")] = Path(
+        "functional-fields"
+    ),
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare self-consistent energies and forces of a functional with references.
+
+    Example: huozi functional test water tetramers.extxyz --json
+    """
+    from huozi.functional import load_model
+    from huozi.functional.data import read_references
+    from huozi.functional.iterate import evaluate
+
+    with _display([]) as report:
+        found = evaluate(load_model(model), read_references(data), cache, processes, report)
+    _print(found.to_dict(), as_json)
+
+
+@app.command()
+def scf(
+    model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the fields, one file a frame.")],
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Self-consistent fields of all frames, kept with what a fit needs of them.
+
+    Example: huozi functional scf water train.n1 --out fields
+    """
+    compare(model, data, out, processes, as_json)
+
+
+@app.command()
+def train(
+    data: Data,
+    fields: Annotated[Path, typer.Option(help="Folder of fields made by `scf`.")],
+    out: Annotated[Path, typer.Option(help="File of the new model.")],
+    start: Annotated[
+        Path | None,
+        typer.Option(help="The model of the fields; without it the base method alone."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Fit a functional to fields; missing ones are computed first.
+
+    Example: huozi functional train train.n1 --fields fields --out model.safetensors
+    """
+    from huozi.functional import load_model
+    from huozi.functional.data import read_references
+    from huozi.functional.iterate import IterateConfig, compute_samples, fit_samples, start_model
+    from huozi.functional.samples import Sample
+    from huozi.workflow import read_settings
+
+    settings = read_settings(IterateConfig, config)
+    frames = read_references(data)
+    model = load_model(start) if start else start_model(frames, settings)
+    with _display([]) as report:
+        places = compute_samples(frames, model, settings, fields, None, report)
+    fit_samples(frames, [Sample.load(p) for p in places], model, settings.fit).save(out)
+    typer.echo(f"model: {out}")
+
+
+@app.command()
+def stats(
+    run: Annotated[Path, typer.Argument(help="Run folder of `iterate`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Convergence and errors of each iteration.
+
+    Example: huozi functional stats water
+    """
+    files = sorted((run / "iterations").glob("*.json"), key=lambda p: int(p.stem))
+    if not files:
+        raise FileNotFoundError(
+            f"no iterations in {run}; is it a run of `huozi functional iterate`?"
+        )
+    events = [json.loads(p.read_text(encoding="utf-8")) for p in files]
+    if as_json:
+        typer.echo(json.dumps({"iterations": events}))
+        return
+    for event in events:
+        typer.echo(_line(event))
+
+
+def _print(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(values))
+    else:
+        typer.echo(_line(values))
+
+
+def _line(values: dict[str, Any]) -> str:
+    force = values["force_rmse_mHa_per_A"]
+    return (
+        (f"iteration {values['iteration']}: " if "iteration" in values else "")
+        + f"{values['converged']} of {values['frames']} fields converged in {values['cycles']} "
+        + f"cycles; energy MAE {values['energy_mae_kcal_per_mol']:.3f} kcal/mol"
+        + ("" if force is None else f", force RMSE {force:.2f} mHa/Å")
+    )
+
+
+@contextmanager
+def _display(course: list[dict[str, Any]]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a bar of the fields and a line for each iteration, on standard error."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("[bold]fields"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("fields", total=None)
+
+        def report(event: dict[str, Any]) -> None:
+            if event["event"] == "fields":
+                progress.update(task, completed=event["done"], total=event["total"])
+            elif event["event"] == "iteration":
+                course.append(event)
+                progress.console.print(_line(event))
+                if "valid" in event:
+                    progress.console.print(f"  validation: {_line(event['valid'])}")
+            else:
+                progress.console.print(
+                    f"iteration {event['iteration']} made the fields worse: back to the best "
+                    f"model, pull weight {event['pull_weight']:g}"
+                )
+
+        yield report

@@ -1,0 +1,346 @@
+"""Self-consistent fields with a functional, its fit, and the two in turn.
+
+A run folder keeps one file for each field, named by what it was computed from, and one folder for
+each iteration with its model and statistics; the same command in the same folder goes on where it
+was. A model that makes the fields worse is not kept: the fit is repeated at the densities of
+the best one with four times the weight on the pull.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from huozi.files import write_json
+from huozi.functional.data import Reference, check_labels
+from huozi.functional.fit import FitConfig, fit, target
+from huozi.functional.model import Model, load_model, zero_model
+from huozi.functional.projection import published_basis
+from huozi.functional.samples import Sample, take_sample
+from huozi.functional.scf import attach, base_method, orbital_digests
+
+KCAL = 627.5094740631
+"""One hartree, kcal/mol."""
+WORSE = 1.05
+ENOUGH = 0.97
+Report = Callable[[dict[str, Any]], None]
+
+
+class IterateConfig(BaseModel):
+    """How a functional is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str = Field("hf", description="Base method: hf, or a functional by PySCF's name.")
+    orbitals: str = Field("cc-pvdz", description="Orbital basis, by PySCF's name.")
+    projection: list[Any] = Field(
+        default_factory=published_basis,
+        description="Projection basis, shells in PySCF's format. [default: that of DeePKS]",
+    )
+    iterations: int = Field(4, ge=1, description="Fits at most.")
+    processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Fields at a time."
+    )
+    fit: FitConfig = Field(default_factory=FitConfig, description="Settings of the fit.")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Errors of self-consistent fields against references.
+
+    Energies in kcal/mol, forces in mHa/Å, `loss` as the fit has it without penalties (mean over
+    frames); `energies_Ha` and `references_Ha` in the order of the frames.
+    """
+
+    frames: int
+    converged: int
+    cycles: float
+    energy_mae_kcal_per_mol: float
+    energy_mae_kcal_per_mol_per_heavy_atom: float
+    energy_bias_kcal_per_mol: float
+    force_rmse_mHa_per_A: float | None
+    loss: float
+    energies_Ha: list[float]
+    references_Ha: list[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+        return dict(self.__dict__)
+
+
+def statistics(
+    frames: Sequence[Reference], samples: Sequence[Sample], config: FitConfig
+) -> Statistics:
+    """Compare fields with references."""
+    from huozi.units import BOHR
+
+    energies = np.array([s.energy for s in samples])
+    references = np.array([f.energy for f in frames])
+    error = (energies - references) * KCAL
+    heavy = np.array([max(1, np.sum(f.numbers > 1)) for f in frames])
+    atoms = np.array([len(f.numbers) for f in frames])
+    pairs = [(s.forces, f.forces) for s, f in zip(samples, frames) if f.forces is not None]
+    squares = [float(np.sum((a - b) ** 2)) for a, b in pairs]
+    loss = np.sum((config.energy_weight * (energies - references) / atoms) ** 2)
+    loss += config.force_weight**2 * sum(squares)
+    count = sum(a.size for a, _ in pairs)
+    return Statistics(
+        frames=len(frames),
+        converged=sum(s.converged for s in samples),
+        cycles=round(float(np.mean([s.cycles for s in samples])), 1),
+        energy_mae_kcal_per_mol=float(np.abs(error).mean()),
+        energy_mae_kcal_per_mol_per_heavy_atom=float(np.abs(error / heavy).mean()),
+        energy_bias_kcal_per_mol=float(error.mean()),
+        force_rmse_mHa_per_A=1e3 * float(np.sqrt(sum(squares) / count)) / BOHR if count else None,
+        loss=float(loss) / len(frames),
+        energies_Ha=energies.tolist(),
+        references_Ha=references.tolist(),
+    )
+
+
+def sample_key(frame: Reference, model: Model, orbitals: Any) -> str:
+    """Digest of everything that a field is computed from."""
+    total = hashlib.sha256(f"sample-1 {frame.geometry_key()} {model.base}".encode())
+    total.update(json.dumps([orbitals, model.basis, model.orbitals]).encode())
+    for name in sorted(model.params):
+        total.update(np.ascontiguousarray(model.params[name]).tobytes())
+    return total.hexdigest()[:32]
+
+
+def compute_sample(
+    frame: Reference, model: Model, orbitals: Any, place: Path, guess: Path | None = None
+) -> Path:
+    """Converge the field of one frame and keep its sample in a file."""
+    mf = attach(base_method(frame.molecule(orbitals), model.base), model)
+    mf.conv_tol, mf.conv_tol_grad = 1e-9, 1e-5
+    start = Sample.load(guess).density if guess is not None and guess.exists() else None
+    mf.kernel(start)
+    take_sample(mf, model.basis).save(place)
+    return place
+
+
+def compute_samples(
+    frames: Sequence[Reference],
+    model: Model,
+    config: IterateConfig,
+    folder: Path,
+    guesses: Sequence[Path] | None = None,
+    report: Report = lambda event: None,
+) -> list[Path]:
+    """Converge the fields of all frames, several at a time; those kept are not computed again."""
+    places = [folder / f"{sample_key(f, model, config.orbitals)}.npz" for f in frames]
+    missing = sorted(
+        (i for i, p in enumerate(places) if not p.exists()), key=lambda i: -len(frames[i].numbers)
+    )
+    done = len(places) - len(missing)
+    report({"event": "fields", "done": done, "total": len(places)})
+    if not missing:
+        return places
+    with single_threads(), _pool(min(config.processes, len(missing))) as pool:
+        jobs = [
+            pool.submit(
+                compute_sample,
+                frames[i],
+                model,
+                config.orbitals,
+                places[i],
+                guesses[i] if guesses else None,
+            )
+            for i in missing
+        ]
+        for job in as_completed(jobs):
+            job.result()
+            done += 1
+            report({"event": "fields", "done": done, "total": len(places)})
+    return places
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+@contextmanager
+def single_threads() -> Iterator[None]:
+    """Let processes that are started meanwhile use one thread each: frames are the parallelism."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def fit_samples(
+    frames: Sequence[Reference], samples: Sequence[Sample], model: Model, config: FitConfig
+) -> Model:
+    """Fit a model to the converged fields of the current one."""
+    targets = []
+    for frame, sample in zip(frames, samples, strict=True):
+        if sample.converged:
+            symbols = frame_symbols(frame)
+            kinds = np.array([model.elements.index(s) for s in symbols])
+            targets.append(target(sample, model, kinds, frame.energy, frame.forces))
+    return fit(targets, model, config)
+
+
+def frame_symbols(frame: Reference) -> list[str]:
+    """Chemical symbols of the atoms."""
+    from ase.data import chemical_symbols
+
+    return [chemical_symbols[z] for z in frame.numbers]
+
+
+def start_model(frames: Sequence[Reference], config: IterateConfig) -> Model:
+    """Return the zero model of the elements that occur."""
+    digests: dict[str, str] = {}
+    for frame in {tuple(sorted(set(f.numbers))): f for f in frames}.values():
+        digests |= orbital_digests(frame.molecule(config.orbitals))
+    return zero_model(config.base, digests, basis=config.projection, name=config.orbitals)
+
+
+def evaluate(
+    model: Model,
+    frames: Sequence[Reference],
+    cache: Path,
+    processes: int | None = None,
+    report: Report = lambda event: None,
+) -> Statistics:
+    """Self-consistent energies and forces of a model, against references."""
+    config = IterateConfig(
+        base=model.base,
+        orbitals=model.orbital_name,
+        projection=model.basis,
+        processes=processes or os.cpu_count() or 1,
+    )
+    places = compute_samples(frames, model, config, cache, None, report)
+    return statistics(frames, [Sample.load(p) for p in places], config.fit)
+
+
+def iterate(
+    frames: Sequence[Reference],
+    out: Path,
+    config: IterateConfig | None = None,
+    valid: Sequence[Reference] = (),
+    report: Report = lambda event: None,
+) -> Model:
+    """Train a functional; leaves ``model.safetensors`` in the run folder.
+
+    Parameters
+    ----------
+    frames : sequence of Reference
+    out : Path
+        Run folder; run again to resume.
+    config : IterateConfig, optional
+    valid : sequence of Reference
+        Frames that are compared with after each iteration and never fitted.
+    report : callable
+        Receives events: ``fields`` (done, total), ``iteration``, ``rollback``.
+
+    Returns
+    -------
+    Model
+        The best one, by the loss of its self-consistent fields.
+
+    Raises
+    ------
+    ValueError
+        If the labels cannot be those of the molecules, or the folder holds another run.
+    """
+    config = config or IterateConfig()
+    _claim(out, frames, config)
+    model, settings = start_model(frames, config), config.fit
+    best: tuple[Model, list[Path], Statistics] | None = None
+    for k in range(config.iterations + 1):
+        guesses = best[1] if best else None
+        places = compute_samples(frames, model, config, out / "fields", guesses, report)
+        samples = [Sample.load(p) for p in places]
+        found = statistics(frames, samples, config.fit)
+        event = {"event": "iteration", "iteration": k, **found.to_dict()}
+        if k == 0:
+            energies = np.array([s.energy for s in samples])
+            check_labels(frames, energies, [s.forces for s in samples])
+        elif valid:
+            event["valid"] = evaluate(
+                model, valid, out / "fields", config.processes, report
+            ).to_dict()
+        write_json(out / "iterations" / f"{k}.json", event)
+        report(event)
+        previous = best[2] if best else None
+        if previous is None or _accepted(found, previous):
+            best = (model, places, found)
+            if k:
+                model.save(out / "model.safetensors")
+            if k > 1 and previous is not None and found.loss > ENOUGH * previous.loss:
+                break
+        else:
+            settings = settings.model_copy(update={"pull_weight": 4 * settings.pull_weight})
+            report({"event": "rollback", "iteration": k, "pull_weight": settings.pull_weight})
+        if k == config.iterations or best is None:
+            break
+        place = out / "iterations" / f"{k + 1}.safetensors"
+        if not place.exists():
+            samples = [Sample.load(p) for p in best[1]]
+            model = fit_samples(frames, samples, best[0], settings)
+            _described(model, k + 1, frames, settings).save(place)
+        model = load_model(place)
+        if k == 0:
+            model.save(out / "model.safetensors")
+    return load_model(out / "model.safetensors")
+
+
+def _accepted(found: Statistics, best: Statistics) -> bool:
+    return found.converged >= best.converged and found.loss <= WORSE * best.loss
+
+
+def _described(
+    model: Model, iteration: int, frames: Sequence[Reference], settings: FitConfig
+) -> Model:
+    metadata = {
+        "iteration": iteration,
+        "frames": len(frames),
+        "data": _digest(frames),
+        "fit": settings.model_dump(),
+    }
+    return replace(model, metadata=metadata)
+
+
+def _digest(frames: Sequence[Reference]) -> str:
+    total = hashlib.sha256()
+    for f in frames:
+        total.update(f.geometry_key().encode())
+        total.update(np.float64(f.energy).tobytes())
+        if f.forces is not None:
+            total.update(np.ascontiguousarray(f.forces, np.float64).tobytes())
+    return total.hexdigest()[:32]
+
+
+def _claim(out: Path, frames: Sequence[Reference], config: IterateConfig) -> None:
+    """Write what the run is, or see that it is the same."""
+    wanted = {"data": _digest(frames), **config.model_dump(exclude={"processes", "iterations"})}
+    wanted = json.loads(json.dumps(wanted))
+    place = out / "config.json"
+    if place.exists():
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        changed = [name for name in wanted if kept.get(name) != wanted[name]]
+        if changed:
+            raise ValueError(
+                f"{out} holds a run with other {', '.join(changed)}; choose another folder"
+            )
+    else:
+        write_json(place, wanted)

@@ -1,0 +1,90 @@
+"""An ensemble: models that differ by their seed; where they differ in their forces, none knows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huozi.files import digest
+from huozi.potential import Model, TrainConfig, evaluate, load_model, train
+from huozi.systems import System, read
+from huozi.workflow import Runner, Task, task
+
+Inputs = dict[str, Any]
+Files = dict[str, Path]
+
+
+@task(resumes=True)
+def train_member(folder: Path, inputs: Inputs, files: Files) -> Any:
+    """Train one model; see `huozi.workflow.task`."""
+    config = TrainConfig(**inputs["config"])
+    result = train(read(files["data"]), folder / "train", config)
+    result.model.save(folder / "model.safetensors")
+    return {"steps": result.steps, "validation": result.metrics.force_rmse_mev_per_A}
+
+
+@task()
+def test_member(folder: Path, inputs: Inputs, files: Files) -> Any:
+    """Errors of the first model, and deviations of all, on labelled frames."""
+    data, models = read(files["data"]), load_ensemble(files)
+    metrics = evaluate(models[0], data)
+    pairs = []
+    for frame in data:
+        if frame.labels.forces is None:
+            continue
+        forces = member_forces(models, frame.system)
+        errors = np.linalg.norm(forces[0] - frame.labels.forces, axis=1)
+        pairs.append([deviation(forces), float(errors.max())])
+    return {**metrics.to_dict(), "deviation_and_error": pairs}
+
+
+def train_ensemble(
+    runner: Runner, data: Path, config: TrainConfig, members: int, stage: str
+) -> list[Path]:
+    """Train the members and return their model files."""
+    tasks = [
+        Task(
+            train_member,
+            {"config": config.model_copy(update={"seed": config.seed + i}).model_dump(mode="json")},
+            {"data": data},
+            name=f"model {i}",
+        )
+        for i in range(members)
+    ]
+    return [o.folder / "model.safetensors" for o in runner.run(stage, tasks)]
+
+
+def member_files(models: list[Path]) -> Files:
+    """Name the model files for a task."""
+    return {f"model{i}": path for i, path in enumerate(models)}
+
+
+def load_ensemble(files: Files) -> list[Model]:
+    """Read the models of a task."""
+    names = sorted(name for name in files if name.startswith("model"))
+    return [_load(digest(files[name]), str(files[name])) for name in names]
+
+
+@lru_cache(maxsize=16)
+def _load(sha256: str, path: str) -> Model:
+    """Read a model once a process, so that what was compiled for it serves the next task, too."""
+    return load_model(path)
+
+
+def member_forces(models: list[Model], system: System) -> NDArray[np.float64]:
+    """Return the forces of every member, (members, n, 3) eV/Å."""
+    return np.array([model.evaluate(system).forces for model in models], np.float64)
+
+
+def deviation(forces: NDArray[np.float64]) -> float:
+    """Largest deviation of the members' forces from their mean, over the atoms, eV/Å.
+
+    max_i sqrt( < |F_i - <F_i>|^2 > ). Source: Zhang, Lin, Wang, Car & E, Phys. Rev. Materials 3,
+    023804 (2019).
+    """
+    spread = forces - forces.mean(axis=0)
+    return float(np.sqrt(np.square(spread).sum(axis=2).mean(axis=0)).max())

@@ -1,0 +1,71 @@
+"""What a run may cost, before it is begun: bounds from its settings and one measured label."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from huozi.labels import make_labeller
+from huozi.learning.explore import states
+from huozi.learning.generate import random_boxes
+from huozi.learning.settings import LearnSettings
+from huozi.systems import read
+
+MICROSECONDS = 6.0
+"""Energy and forces of one atom on one core with the compiled kernel (docs/handbook.md)."""
+
+
+def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
+    """Largest number of labels and their cost, length of the walks, time of the training.
+
+    Parameters
+    ----------
+    settings : LearnSettings
+    measure : bool
+        Label the first structure, to see how long that takes.
+
+    Raises
+    ------
+    ImportError, ValueError
+        If the engine is missing, or the first structure cannot be labelled.
+    """
+    frames = list(read(settings.structures)) if settings.structures else []
+    for number, boxes in enumerate(settings.boxes):
+        frames += random_boxes(boxes, np.random.default_rng([settings.seed, 100 + number]))
+    labeller = make_labeller(settings.level)
+    seconds = None
+    if measure:
+        started = time.perf_counter()
+        labeller.label(frames[0].to_atoms())
+        seconds = time.perf_counter() - started
+    explore, rounds = settings.explore, settings.iterations
+    each = settings.select.batch * (2 if settings.random_control else 1) + settings.control
+    labels = settings.initial + rounds * each
+    walkers = len(frames) * len(states(explore))
+    lengths = [explore.picoseconds[min(i, len(explore.picoseconds) - 1)] for i in range(rounds)]
+    steps = 1000 * sum(lengths) / explore.timestep * walkers
+    atoms = float(np.mean([len(frame) for frame in frames]))
+    trainings = rounds * (settings.models + (1 if settings.random_control else 0))
+    training = None if settings.train.steps else settings.train.budget * trainings
+    if training is not None:
+        training += (settings.final or settings.train).budget
+    parts = {
+        "labels": None if seconds is None else seconds * labels,
+        "training": training,
+        "exploration": steps * atoms * MICROSECONDS * 1e-6,
+    }
+    known = [value for value in parts.values() if value is not None]
+    return {
+        "structures": len(frames),
+        "atoms": atoms,
+        "labels_at_most": labels,
+        "seconds_a_label": seconds,
+        "walkers": walkers,
+        "steps_at_most": round(steps),
+        "trainings_at_most": trainings + 1,
+        "seconds_at_most": parts,
+        "wall_hours_at_most": sum(known) / settings.workers / 3600,
+        "code": labeller.code,
+    }

@@ -1,0 +1,396 @@
+"""The loop: a plain `for` over iterations that replays through the cache of its tasks.
+
+Nothing but finished tasks is remembered between sessions. A run that was interrupted, at whatever
+place, walks the same way again, finds what had finished, and goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+
+from huozi.files import digest, write_json, write_text
+from huozi.labels import Labelled, isolated_atoms, label
+from huozi.learning.descriptor import describe
+from huozi.learning.ensemble import member_files, test_member, train_ensemble
+from huozi.learning.explore import (
+    Seen,
+    State,
+    explore_tasks,
+    gather,
+    in_physics,
+    run_walks,
+    states,
+)
+from huozi.learning.generate import distorted, random_boxes
+from huozi.learning.select import decide, fractions, set_bounds, widened
+from huozi.learning.settings import LearnSettings
+from huozi.potential import TrainConfig
+from huozi.systems import Dataset, Frame, read, write
+from huozi.workflow import Outcome, RunFolder, Runner, Task, open_executor
+from huozi.workflow.stage import Report
+
+
+@dataclass(frozen=True)
+class LearnResult:
+    """A finished run: its folder, with data set, model and report, and its numbers."""
+
+    path: Path
+    results: dict[str, Any]
+
+
+@dataclass
+class _Learner:
+    """A run in progress: settings, where the tasks run, and what is known so far."""
+
+    settings: LearnSettings
+    runner: Runner
+    starts: list[Frame]
+    data: list[Frame] = field(default_factory=list)
+    random: list[Frame] = field(default_factory=list)
+    e0: dict[str, float] | None = None
+    pairs: list[list[float]] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self.runner.folder.path
+
+    @property
+    def elements(self) -> list[int]:
+        """Atomic numbers of the run."""
+        return list(Dataset(tuple(self.starts)).elements)
+
+    def rng(self, *purpose: int) -> np.random.Generator:
+        """Random numbers for one purpose, the same in every session."""
+        return np.random.default_rng([self.settings.seed, *purpose])
+
+    def training(self, config: TrainConfig) -> TrainConfig:
+        """Return the settings of a training, with the energies of isolated atoms if known."""
+        return config.model_copy(update={"e0": self.e0}) if self.e0 else config
+
+    def label(self, frames: Sequence[Frame], stage: str) -> Labelled:
+        """Label frames and remember what failed."""
+        found = label(frames, self.settings.level, self.runner, self.settings.quorum, stage)
+        self.failures += [
+            {"frame": source, "reason": outcome.reason, "folder": str(outcome.folder)}
+            for source, outcome in found.failures
+        ]
+        return found
+
+    def begin(self) -> None:
+        """Label what the first models learn from."""
+        settings, explore = self.settings, self.settings.explore
+        count = max(0, settings.initial - len(self.starts))
+        more = distorted(self.starts, count, explore.rattle, explore.strain, self.rng(0))
+        chosen = (self.starts + more)[: settings.initial]
+        self.data = list(self.label(chosen, "initial labels").dataset)
+        self.random = list(self.data)
+        if settings.isolated_atoms:
+            symbols = Dataset(tuple(self.starts)).symbols
+            alone = self.label(isolated_atoms(symbols), "isolated atoms").dataset
+            self.e0 = {frame.source.split()[1]: float(frame.labels.energy or 0) for frame in alone}
+
+    def iterate(self, number: int, starts: list[tuple[Path, State]]) -> list[tuple[Path, State]]:
+        """Train, explore, select, label, test; return where the walkers go on."""
+        settings = self.settings
+        folder = self.path / f"iter-{number:03d}"
+        name = f"iteration {number}"
+        data = save(self.data, folder / "data.extxyz")
+        models = train_ensemble(
+            self.runner, data, self.training(settings.train), settings.models, f"{name}: train"
+        )
+        tasks = explore_tasks(
+            settings.explore,
+            number,
+            starts,
+            self.generated(number, folder),
+            models,
+            self.elements,
+            settings.seed,
+        )
+        walks = run_walks(self.runner, tasks, settings.quorum, f"{name}: explore")
+        seen = gather(walks)
+        bounds = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch)
+        cutoff = settings.train.architecture.cutoff
+        known = np.array([describe(f.system, self.elements, cutoff) for f in self.data])
+        decisions, chosen = decide(seen, bounds, settings.select.batch, known)
+        control, random = self.draw(number, seen, bounds.high, chosen, len(starts))
+        wanted = [*chosen, *control, *random]
+        found = self.label([seen.frames[i] for i in wanted], f"{name}: label")
+        groups = split_labels(found, [len(chosen), len(control), len(random)])
+        lines = [json.dumps(d.to_dict(), ensure_ascii=False) for d in decisions]
+        write_text(folder / "decisions.jsonl", "\n".join(lines) + "\n")
+        record: dict[str, Any] = {
+            "iteration": number,
+            "training_frames": len(self.data),
+            "frames_seen": len(seen.frames),
+            "fractions": fractions(decisions),
+            "low_eV_A": bounds.low,
+            "high_eV_A": bounds.high,
+            "bounds": bounds.reason,
+            "selected": len(groups[0]),
+            "control_frames": len(groups[1]),
+            "walks_ended_early": sum(bool(o.done and o.result["ended"]) for o in walks),
+        }
+        record |= self.test(groups[1], models, folder, name)
+        if settings.random_control:
+            record |= self.test_random(groups[1], folder, name)
+            self.random += [*groups[2][: len(groups[0])], *groups[1]]
+        self.data += groups[0]
+        self.records.append(record)
+        write_json(folder / "report.json", record)
+        save(groups[1], folder / "control.extxyz")
+        self.runner.folder.log("iteration", **record)
+        return self.next_starts(starts, walks, bounds.high, folder)
+
+    def generated(self, number: int, folder: Path) -> Path | None:
+        """Write the rattled and strained structures of an iteration."""
+        explore = self.settings.explore
+        if not explore.generated:
+            return None
+        rng = self.rng(number, 1)
+        made = distorted(self.data, explore.generated, explore.rattle, explore.strain, rng)
+        return save(made, folder / "generated.extxyz")
+
+    def draw(
+        self, number: int, seen: Seen, high: float, chosen: list[int], walkers: int
+    ) -> tuple[list[int], list[int]]:
+        """Draw frames of the walks at random: a test set, and on request the rival's batch."""
+        free = np.flatnonzero(in_physics(seen, high) & (seen.walker < walkers))
+        if not len(free):
+            raise ValueError(
+                f"iteration {number}: no walk saw a physical structure; begin with more or other "
+                "frames (initial), a shorter time step, or lower temperatures"
+            )
+        order = [int(i) for i in self.rng(number, 2).permutation(free) if int(i) not in chosen]
+        count = self.settings.control
+        rival = len(chosen) if self.settings.random_control else 0
+        others = [i for i in self.rng(number, 3).permutation(free) if int(i) not in order[:count]]
+        return order[:count], [int(i) for i in others[:rival]]
+
+    def test(
+        self, control: list[Frame], models: list[Path], folder: Path, name: str
+    ) -> dict[str, Any]:
+        """Errors on fresh control frames; they calibrate the bounds, too."""
+        found = self.errors(control, models, folder / "control.extxyz", f"{name}: test")
+        if found is None:
+            return {"control_force_rmse_mev_per_A": None, "control_energy_rmse_mev_per_atom": None}
+        self.pairs = found["deviation_and_error"]
+        return {
+            "control_force_rmse_mev_per_A": found["force_rmse_mev_per_A"],
+            "control_energy_rmse_mev_per_atom": found["energy_rmse_mev_per_atom"],
+        }
+
+    def test_random(self, control: list[Frame], folder: Path, name: str) -> dict[str, Any]:
+        """Error of a model from frames chosen at random, on the same control frames."""
+        data = save(self.random, folder / "random.extxyz")
+        config = self.training(self.settings.train)
+        models = train_ensemble(self.runner, data, config, 1, f"{name}: train random")
+        found = self.errors(control, models, folder / "control.extxyz", f"{name}: test random")
+        return {
+            "random_training_frames": len(self.random),
+            "random_force_rmse_mev_per_A": None if found is None else found["force_rmse_mev_per_A"],
+        }
+
+    def errors(
+        self, control: list[Frame], models: list[Path], path: Path, stage: str
+    ) -> dict[str, Any] | None:
+        """Compare models with labelled frames."""
+        if not control:
+            return None
+        files = {"data": save(control, path), **member_files(models)}
+        (outcome,) = self.runner.run(stage, [Task(test_member, {}, files, name="test")])
+        result: dict[str, Any] = outcome.result
+        return result
+
+    def next_starts(
+        self, starts: list[tuple[Path, State]], walks: list[Outcome], high: float, folder: Path
+    ) -> list[tuple[Path, State]]:
+        """Let walkers go on from where they are; those that left physics begin anew."""
+        following = []
+        for number, ((_, state), outcome) in enumerate(zip(starts, walks)):
+            seen = gather([outcome])
+            sound = len(seen.frames) > 0 and bool(in_physics(seen, high).all())
+            if sound and not outcome.result["ended"]:
+                path = save([seen.frames[-1]], folder / "walkers" / f"w{number:03d}.extxyz")
+            else:
+                path = self.path / "start" / f"{number % len(self.starts):03d}.extxyz"
+            following.append((path, state))
+        return following
+
+    def verdict(self) -> str:
+        """Why the loop may end, or nothing."""
+        last, rule = self.records[-1], self.settings.converge
+        if last["selected"] == 0 and last["fractions"]["failed"] <= rule.candidates:
+            return "nothing was left to select"
+        recent = self.records[-rule.iterations - 1 :]
+        if len(recent) <= rule.iterations:
+            return ""
+        errors = [r["control_force_rmse_mev_per_A"] for r in recent]
+        open_questions = [1 - r["fractions"]["accurate"] for r in recent[1:]]
+        if None in errors or max(open_questions) > rule.candidates:
+            return ""
+        changes = [abs(b - a) / a for a, b in pairwise(errors)]
+        if max(changes) > rule.change:
+            return ""
+        return (
+            f"in {rule.iterations} iterations at most {max(open_questions):.1%} of the frames were "
+            f"not accurate and the control error changed by at most {max(changes):.1%}"
+        )
+
+    def finish(self, verdict: str) -> dict[str, Any]:
+        """Train the model that is delivered and test it on the last control frames."""
+        data = save(self.data, self.path / "data.extxyz")
+        config = self.training(self.settings.final or self.settings.train)
+        (model,) = train_ensemble(self.runner, data, config, 1, "final: train")
+        control = list(read(self.path / f"iter-{len(self.records):03d}" / "control.extxyz"))
+        test = self.errors(control, [model], self.path / "control.extxyz", "final: test")
+        copyfile(model, self.path / "model.safetensors")
+        assert test is not None
+        return {
+            "converged": bool(verdict),
+            "verdict": verdict or f"not converged after {len(self.records)} iterations",
+            "training_frames": len(self.data),
+            "labels": len(self.data) + sum(r["control_frames"] for r in self.records[-1:]),
+            "failed_labels": self.failures,
+            "final": {k: v for k, v in test.items() if k != "deviation_and_error"},
+            "iterations": self.records,
+        }
+
+
+def learn(settings: LearnSettings, out: str | Path, report: Report | None = None) -> LearnResult:
+    """Run the whole loop, or finish one that was interrupted.
+
+    Parameters
+    ----------
+    settings : LearnSettings
+    out : path
+        Folder of the run: ``tasks``, ``iter-*``, ``data.extxyz``, ``model.safetensors``,
+        ``results.json``, ``report.html``.
+    report : callable, optional
+        Called with a stage and its tasks finished, failed and in all, for a display.
+
+    Returns
+    -------
+    LearnResult
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, another process is at work in it, or too many tasks fail.
+    ImportError
+        If the label engine or Parsl is missing.
+    """
+    from huozi.learning.page import learning_page
+    from huozi.learning.status import costs
+
+    folder = RunFolder(Path(out))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    # Each retraining compiles the same step again, in whichever process; XLA's cache saves that.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((folder.path / "jax-cache").resolve()))
+    executor = (settings.executor, settings.workers, folder.path, settings.parsl_config)
+    with only_one(folder.path):
+        starts = prepare_starts(settings, folder)
+        with open_executor(*executor) as opened:
+            runner = Runner(folder, opened, settings.timeout, report)
+            learner = _Learner(settings, runner, starts)
+            learner.begin()
+            places = [
+                (folder.path / "start" / f"{k:03d}.extxyz", state)
+                for state in states(settings.explore)
+                for k in range(len(starts))
+            ]
+            verdict = ""
+            for number in range(1, settings.iterations + 1):
+                places = learner.iterate(number, places)
+                verdict = learner.verdict()
+                if verdict or number == settings.iterations:
+                    break
+                learner.data += read_control(folder.path, number)
+            results = {**learner.finish(verdict), "cost": costs(folder)}
+        write_json(folder.path / "results.json", results)
+        learning_page(folder, settings, results).write(folder.path / "report.html")
+        folder.log("finished", converged=results["converged"])
+    return LearnResult(folder.path, results)
+
+
+def read_control(path: Path, number: int) -> list[Frame]:
+    """Control frames of an iteration: once they have served as a test, they are learnt from."""
+    return list(read(path / f"iter-{number:03d}" / "control.extxyz"))
+
+
+def split_labels(found: Labelled, sizes: Sequence[int]) -> list[list[Frame]]:
+    """Sort labelled frames into the groups in which they were asked for."""
+    groups: list[list[Frame]] = [[] for _ in sizes]
+    ends = np.cumsum(sizes)
+    for number, frame in zip(found.kept, found.dataset):
+        groups[int(np.searchsorted(ends, number, side="right"))].append(frame)
+    return groups
+
+
+def save(frames: Sequence[Frame], path: Path) -> Path:
+    """Write frames, if there are any."""
+    if frames:
+        write(Dataset(tuple(frames)), path, overwrite=True)
+    return path
+
+
+def prepare_starts(settings: LearnSettings, folder: RunFolder) -> list[Frame]:
+    """Read and make the starting structures, and claim the folder for this run.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a structure cannot be read, or the folder holds another run.
+    """
+    frames = list(read(settings.structures)) if settings.structures else []
+    for number, boxes in enumerate(settings.boxes):
+        frames += random_boxes(boxes, np.random.default_rng([settings.seed, 100 + number]))
+    identity = {
+        "settings": settings.science(),
+        "structures": {path: digest(path) for path in settings.structures if Path(path).is_file()},
+    }
+    record = folder.path / "run.json"
+    if record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        if before != json.loads(json.dumps(identity)):
+            changed = [
+                name
+                for name, value in identity["settings"].items()
+                if before["settings"].get(name) != json.loads(json.dumps(value))
+            ]
+            raise ValueError(
+                f"{folder.path} holds a run with other {', '.join(changed) or 'structures'}; "
+                "choose another folder with --out"
+            )
+    folder.write_config({"verb": "learn", **settings.model_dump(mode="json")})
+    write_json(record, identity)
+    for k, frame in enumerate(frames):
+        save([frame], folder.path / "start" / f"{k:03d}.extxyz")
+    return frames
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold the folder of a run, so that two commands do not work in it at once."""
+    with (path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is at work in {path}") from None
+        except OSError:  # a network file system without locks
+            pass
+        yield

@@ -1,0 +1,133 @@
+"""What a run has done, is doing, and why a frame was or was not labelled."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from huozi.workflow import RunFolder, all_outcomes
+
+KINDS = {
+    "label_frame": "labels",
+    "train_member": "training",
+    "walk": "exploration",
+    "look": "exploration",
+    "test_member": "tests",
+}
+
+
+def find_runs(root: Path) -> list[dict[str, Any]]:
+    """List the runs in a folder and its subfolders, the latest first."""
+    found: list[dict[str, Any]] = []
+    for config in (*root.glob("config.yaml"), *root.glob("*/config.yaml")):
+        folder = RunFolder(config.parent)
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        verb = settings.get("verb", "train") if isinstance(settings, dict) else "unknown"
+        events = list(folder.events())
+        last: dict[str, Any] = events[-1] if events else {"event": "none", "time": 0.0}
+        found.append(
+            {
+                "run": str(config.parent),
+                "verb": verb,
+                "last_event": last["event"],
+                "seconds_ago": round(time.time() - last["time"]) if last["time"] else None,
+            }
+        )
+    return sorted(found, key=lambda run: run["seconds_ago"] or float("inf"))
+
+
+def status(path: Path) -> dict[str, Any]:
+    """Tasks done, failed and in hand, cost, and the iterations so far.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run.
+    """
+    folder = open_run(path)
+    outcomes = all_outcomes(folder)
+    stages = list(folder.events("stage"))
+    records = [
+        json.loads(p.read_text(encoding="utf-8")) for p in sorted(path.glob("iter-*/report.json"))
+    ]
+    return {
+        "run": str(path),
+        "stage": stages[-1]["name"] if stages else "not begun",
+        "finished": (path / "results.json").exists(),
+        "tasks_done": sum(o.done for o in outcomes),
+        "tasks_failed": [
+            {"task": str(o.folder), "kind": o.status.get("kind"), "reason": o.reason}
+            for o in outcomes
+            if not o.done
+        ],
+        "tasks_in_hand": len([p for p in (path / "tasks").glob(".*") if p.is_dir()]),
+        "cost": costs(folder),
+        "iterations": records,
+    }
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return the folder of a run of `huozi learn` or `huozi label`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is none.
+    """
+    if not (path / "tasks").exists():
+        raise FileNotFoundError(f"{path} is no run with tasks (of `huozi learn` or `huozi label`)")
+    return RunFolder(path)
+
+
+def costs(folder: RunFolder) -> dict[str, dict[str, float]]:
+    """Finished tasks and processor hours of each kind."""
+    count: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    for outcome in all_outcomes(folder):
+        written = json.loads((outcome.folder / "task.json").read_text(encoding="utf-8"))
+        function = written["function"].rpartition(":")[2]
+        kind = KINDS.get(function, function)
+        count[kind] += 1
+        seconds[kind] += outcome.status.get("cpu_seconds", 0.0)
+    return {
+        kind: {"tasks": count[kind], "cpu_hours": round(seconds[kind] / 3600, 4)}
+        for kind in sorted(count)
+    }
+
+
+def decisions(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the decision on every frame that was ever looked at."""
+    for file in sorted(path.glob("iter-*/decisions.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line:
+                yield {"iteration": int(file.parent.name[5:]), **json.loads(line)}
+
+
+def explain(path: Path, frame: str) -> list[dict[str, Any]]:
+    """Why a frame was or was not labelled.
+
+    Parameters
+    ----------
+    path : Path
+    frame : str
+        Its name (``i02w013#7``), or the beginning of it for several.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such run or frame.
+    """
+    open_run(path)
+    every = list(decisions(path))
+    exact = [d for d in every if d["frame"] == frame]
+    found = exact or [d for d in every if d["frame"].startswith(frame)]
+    if not found:
+        some = ", ".join(d["frame"] for d in every[:3])
+        raise ValueError(f"{path} has no frame {frame}; its frames are called {some}, ...")
+    return found

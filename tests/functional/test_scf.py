@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+from pyscf import dft, scf
+
+from huozi.functional import NeuralKS, load_model
+from huozi.functional.model import random_model, zero_model
+from huozi.functional.scf import orbital_digests
+from tests.functional.conftest import derivative, molecule, tight
+
+
+def model_for(mol, base="hf", size=3e-3):
+    return random_model(base, orbital_digests(mol), seed=1, size=size)
+
+
+@pytest.mark.parametrize(
+    ("method", "xc", "spin", "shell"),
+    [
+        (scf.RHF, "hf", 0, "auto"),
+        (dft.RKS, "pbe", 0, "auto"),
+        (scf.UHF, "hf", 1, "auto"),
+        (dft.UKS, "pbe", 1, "auto"),
+        (scf.ROHF, "hf", 1, "restricted-open"),
+        (dft.ROKS, "pbe", 1, "restricted-open"),
+    ],
+)
+def test_a_zero_model_is_pyscfs_method(water, radical, method, xc, spin, shell):
+    mol = radical if spin else water
+    expected, ours = method(mol), NeuralKS(mol, xc, zero_model(xc, orbital_digests(mol)), shell)
+    if xc != "hf":
+        expected.xc = xc
+        for mf in (expected, ours):
+            mf.grids.level = 1
+    for mf in (expected, ours):
+        tight(mf).kernel()
+    assert ours.e_tot == pytest.approx(expected.e_tot, abs=1e-9)
+    np.testing.assert_allclose(
+        ours.nuc_grad_method().kernel(), expected.nuc_grad_method().kernel(), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("open_shell", [False, True])
+def test_potential_is_the_derivative_of_the_energy(dimer, radical, open_shell):
+    mol = radical if open_shell else dimer
+    mf = NeuralKS(mol, "hf", model_for(mol))
+    mf.max_cycle = 2
+    mf.kernel()
+    dm = np.array(mf.make_rdm1())
+    potential = mf.get_veff(dm=dm) - mf.get_veff(dm=dm).plain
+    random = np.random.default_rng(3)
+    change = random.standard_normal(dm.shape)
+    change += change.swapaxes(-1, -2)
+    h = 1e-4
+    energies = [mf.model_energy(dm + s * h * change)[0] for s in (1, -1, 2, -2)]
+    slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * h)
+    assert np.sum(potential * change) == pytest.approx(slope, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("xc", "shell", "spin"),
+    [("hf", "auto", 0), ("hf", "auto", 1), ("pbe", "auto", 1), ("hf", "restricted-open", 1)],
+)
+def test_forces_are_the_derivative_of_the_converged_energy(dimer, radical, xc, shell, spin):
+    mol = radical if spin else dimer
+    model = model_for(mol, xc)
+    guess = None
+
+    def field(positions):
+        mf = tight(NeuralKS(mol.set_geom_(positions, unit="Bohr", inplace=False), xc, model, shell))
+        if xc != "hf":
+            mf.grids.level = 1
+        mf.kernel(guess)
+        return mf
+
+    mf = field(mol.atom_coords())
+    assert abs(mf.scf_summary["delta"]) > 1e-4
+    guess = mf.make_rdm1()
+    gradient = mf.nuc_grad_method()
+    if xc != "hf":
+        gradient.grid_response = True
+    found = gradient.kernel()
+    for atom, axis in ((1, 0),) if spin else ((0, 1), (4, 2)):
+        expected = derivative(lambda x: field(x).e_tot, mol.atom_coords(), atom, axis)
+        assert found[atom, axis] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_unrestricted_closed_shell_is_the_restricted_one(water):
+    model = model_for(water)
+    energies = [NeuralKS(water, "hf", model, s).kernel() for s in ("restricted", "unrestricted")]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-8)
+
+
+def test_direct_integrals_give_the_same_energy(water, radical):
+    for mol in (water, radical):
+        mf = tight(NeuralKS(mol, "hf", model_for(mol)))
+        direct = tight(NeuralKS(mol, "hf", model_for(mol)))
+        direct.max_memory = 0
+        assert direct.kernel() == pytest.approx(mf.kernel(), abs=1e-9)
+
+
+def test_density_fitting(water):
+    model = model_for(water)
+    mf = tight(NeuralKS(water, "hf", model).density_fit())
+    assert mf.kernel() == pytest.approx(tight(NeuralKS(water, "hf", model)).kernel(), abs=1e-3)
+    found = mf.nuc_grad_method().kernel()
+    scanner = mf.as_scanner()
+    expected = derivative(
+        lambda x: scanner(water.set_geom_(x, unit="Bohr", inplace=False)), water.atom_coords(), 1, 0
+    )
+    assert found[1, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_far_molecules_add_up(water):
+    both = molecule(
+        "O 0 0 0; H 0.7 0.6 0.1; H -.75 .55 0; O 0 0 500; H 0.7 0.6 500.1; H -.75 .55 500"
+    )
+    model = model_for(water)
+    single = tight(NeuralKS(water, "hf", model)).kernel()
+    assert tight(NeuralKS(both, "hf", model)).kernel() == pytest.approx(2 * single, abs=1e-6)
+
+
+def test_geometry_optimiser(water):
+    optimiser = pytest.importorskip("pyscf.geomopt.geometric_solver")
+    mf = NeuralKS(water, "hf", model_for(water, size=1e-3))
+    relaxed = optimiser.optimize(mf, maxsteps=30)
+    mf = NeuralKS(relaxed, "hf", mf.model)
+    mf.kernel()
+    assert np.abs(mf.nuc_grad_method().kernel()).max() < 1e-3
+
+
+def test_a_model_survives_its_file(tmp_path, water):
+    model = model_for(water)
+    model.save(tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert NeuralKS(water, "hf", again).kernel() == NeuralKS(water, "hf", model).kernel()
+    data = bytearray((tmp_path / "m.safetensors").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "m.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match="digest"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no functional"):
+        load_model(tmp_path)
+    (tmp_path / "x").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_model(tmp_path / "x")
+
+
+def test_a_model_is_used_for_what_it_was_made(water):
+    model = model_for(water)
+    with pytest.raises(ValueError, match="corrects 'hf', not 'pbe'"):
+        NeuralKS(water, "pbe", model)
+    with pytest.raises(ValueError, match="orbital basis"):
+        NeuralKS(molecule("O 0 0 0; H 0.7 0.6 0.1; H -.75 .55 0", "sto-3g"), "hf", model)
+    with pytest.raises(ValueError, match="knows H, O, not N"):
+        NeuralKS(molecule("N 0 0 0; H 0 0 1; H 0 1 0; H 1 0 0"), "hf", model)
+    with pytest.raises(ValueError, match="spin 0"):
+        NeuralKS(molecule("O 0 0 0; H 0 0 1", spin=1), "hf", model, "restricted")

@@ -1,0 +1,218 @@
+"""Each engine against finite differences of its own energy, and against what must fail."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from huozi.labels import (
+    LEVEL,
+    AseLevel,
+    Cp2kLevel,
+    GpawLevel,
+    LabelError,
+    Level,
+    PyscfLevel,
+    XtbLevel,
+    make_labeller,
+)
+
+DATA = Path(__file__).parent / "data"
+
+
+def missing(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+    )
+
+
+needs_pyscf, needs_xtb, needs_gpaw = missing("pyscf"), missing("tblite"), missing("gpaw")
+needs_cp2k = pytest.mark.skipif(shutil.which("cp2k") is None, reason="no program cp2k")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    with warnings.catch_warnings():  # PySCF leaves its temporary files to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def bent_water() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions += 0.05 * np.random.default_rng(0).normal(size=(3, 3))
+    return atoms
+
+
+def stretched_hydrogen() -> Atoms:
+    return Atoms("H2", positions=[[0, 0, 0], [0.1, 0, 0.78]], cell=[4, 4, 4], pbc=True)
+
+
+def difference(energy: Callable[[float], float], step: float) -> float:
+    """Minus the central difference."""
+    return -(energy(step) - energy(-step)) / (2 * step)
+
+
+def check_forces(level: Level, atoms: Atoms, tolerance: float, step: float = 0.01) -> None:
+    labeller = make_labeller(level)
+    labels = labeller.label(atoms)
+    assert labels.forces is not None
+
+    def moved(shift: float) -> float:
+        other = atoms.copy()
+        other.positions[0, 2] += shift
+        energy = labeller.label(other).energy
+        assert energy is not None
+        return energy
+
+    assert labels.forces[0, 2] == pytest.approx(difference(moved, step), abs=tolerance)
+
+
+def check_virial(level: Level, atoms: Atoms, tolerance: float, step: float = 0.005) -> None:
+    labeller = make_labeller(level)
+    labels = labeller.label(atoms)
+    assert labels.virial is not None
+
+    def strained(strain: float) -> float:
+        other = atoms.copy()
+        other.set_cell(atoms.cell.array @ np.diag([1, 1, 1 + strain]), scale_atoms=True)
+        energy = labeller.label(other).energy
+        assert energy is not None
+        return energy
+
+    assert labels.virial[2, 2] == pytest.approx(difference(strained, step), abs=tolerance)
+
+
+@needs_pyscf
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "hf"},
+        {"method": "pbe", "dispersion": "d4"},
+        {"method": "pbe0", "dispersion": "d3bj", "smearing": 1.0},
+        {"method": "mp2"},
+        {"method": "ccsd(t)"},
+    ],
+)
+def test_pyscf_forces_are_the_gradient_of_its_energy(settings: dict) -> None:
+    level = PyscfLevel(basis="sto-3g", convergence=1e-11, **settings)
+    check_forces(level, bent_water(), 3e-3, step=0.005)
+
+
+@needs_pyscf
+def test_pyscf_knows_the_energy_of_hydrogen() -> None:
+    """An atom of one electron has no correlation: exactly -1/2 hartree in a complete basis."""
+    atom = Atoms("H", info={"multiplicity": 2})
+    found = make_labeller(PyscfLevel(method="hf", basis="cc-pvqz")).label(atom)
+    assert found.energy == pytest.approx(-13.6057, abs=2e-3)
+    assert (found.forces == np.zeros((1, 3))).all()
+
+
+@needs_pyscf
+def test_open_shell_triples_come_without_forces() -> None:
+    level = PyscfLevel(method="ccsd(t)", basis="sto-3g", charge=1, multiplicity=2)
+    labels = make_labeller(level).label(molecule("H2O"))
+    assert labels.forces is None
+    assert labels.energy is not None
+
+
+@needs_pyscf
+def test_pyscf_labels_cells_at_gamma() -> None:
+    level = PyscfLevel(basis="gth-szv", pseudo="gth-pbe", cell_cutoff=60)
+    check_forces(level, stretched_hydrogen(), 0.02)
+    with pytest.raises(LabelError, match="without exact exchange and a pseudopotential"):
+        make_labeller(PyscfLevel(method="pbe0")).label(stretched_hydrogen())
+
+
+@needs_pyscf
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "pbf"}, "nor a functional"),
+        ({"method": "mp2", "smearing": 0.1}, "smearing"),
+        ({"method": "ccsd", "dispersion": "d4"}, "dispersion"),
+    ],
+)
+def test_pyscf_refuses_impossible_levels(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_labeller(PyscfLevel(**settings))
+
+
+@needs_xtb
+@pytest.mark.parametrize("method", ["GFN1-xTB", "GFN2-xTB"])
+def test_xtb_forces_and_virial(method: str) -> None:
+    level = LEVEL.validate_python({"engine": "xtb", "method": method, "accuracy": 0.01})
+    check_forces(level, bent_water(), 3e-3, step=0.005)
+    if method == "GFN1-xTB":
+        check_virial(level, stretched_hydrogen(), 3e-3)
+
+
+@needs_gpaw
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_gpaw_forces_and_virial() -> None:
+    atoms = bulk("Al") * (1, 1, 2)
+    atoms.positions[0] += [0.1, 0.0, 0.15]
+    level = GpawLevel(cutoff=250, kpoint_density=1.5, convergence=1e-7)
+    check_forces(level, atoms, 0.02)
+
+
+@needs_cp2k
+def test_cp2k_forces_and_virial() -> None:
+    level = Cp2kLevel(basis="SZV-MOLOPT-SR-GTH", cutoff=240)
+    check_forces(level, stretched_hydrogen(), 0.02)
+    check_virial(level, stretched_hydrogen(), 0.02)
+
+
+def test_ase_calculators() -> None:
+    level = AseLevel(calculator="ase.calculators.emt:EMT")
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    check_forces(level, atoms, 1e-3)
+    check_virial(level, atoms, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param(PyscfLevel(basis="sto-3g", max_steps=2), marks=needs_pyscf),
+        pytest.param(XtbLevel(max_steps=2), marks=needs_xtb),
+        pytest.param(Cp2kLevel(cutoff=100, max_steps=1, convergence=1e-14), marks=needs_cp2k),
+    ],
+)
+def test_an_unconverged_frame_is_no_label(level: Level) -> None:
+    atoms = stretched_hydrogen() if isinstance(level, Cp2kLevel) else molecule("H2O")
+    with pytest.raises(LabelError, match="not converge"):
+        make_labeller(level).label(atoms)
+
+
+@pytest.mark.parametrize(
+    "level",
+    [pytest.param(PyscfLevel(), marks=needs_pyscf), pytest.param(XtbLevel(), marks=needs_xtb)],
+)
+def test_electrons_and_spin_must_fit(level: Level) -> None:
+    atoms = molecule("H2O")
+    atoms.info["charge"] = 1
+    with pytest.raises(LabelError, match=r"9 electrons .* multiplicity 1"):
+        make_labeller(level).label(atoms)
+
+
+def test_a_missing_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "PATH", "")
+    with pytest.raises(ImportError, match="apt-get install cp2k"):
+        make_labeller(Cp2kLevel())
+    with pytest.raises(ImportError, match="no calculator nowhere:Nothing"):
+        make_labeller(AseLevel(calculator="nowhere:Nothing"))

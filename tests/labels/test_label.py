@@ -1,0 +1,109 @@
+"""Labelling a data set: provenance, failures, resume, the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators import emt
+from ase.io import write as ase_write
+from typer.testing import CliRunner
+
+from huozi.cli.main import app
+from huozi.labels import AseLevel, isolated_atoms, label
+from huozi.labels.run import label_task
+from huozi.systems import Dataset, Frame, System, fit_e0, read
+from huozi.workflow import QuorumError, RunFolder, Runner, open_executor
+
+EMT = AseLevel(calculator="ase.calculators.emt:EMT")
+FRAGILE = AseLevel(calculator="tests.labels.calculators:FragileEMT", parameters={"fault": 0.3})
+
+
+def copper(count: int) -> list[Frame]:
+    frames = []
+    for seed in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        frames.append(Frame(System.from_atoms(atoms), source=f"copper#{seed}"))
+    return frames
+
+
+def test_labels_carry_their_origin_and_failures_their_reason(tmp_path: Path) -> None:
+    frames = copper(20)
+    with open_executor("local", 2, tmp_path) as executor:
+        runner = Runner(RunFolder(tmp_path), executor)
+        good = label(frames, EMT, runner)
+        partly = label(frames, FRAGILE, runner, quorum=0.3)
+        with pytest.raises(QuorumError, match="made to fail"):
+            label(frames, FRAGILE, runner, quorum=0.95)
+    assert len(good.dataset) == 20
+    info = good.dataset[3].info
+    assert info["level"] == "EMT"
+    assert info["code"].startswith("ase 3")
+    assert json.loads(info["level_settings"])["calculator"] == "ase.calculators.emt:EMT"
+    atoms = frames[3].system.to_atoms()
+    atoms.calc = emt.EMT()
+    assert good.dataset[3].labels.energy == atoms.get_potential_energy()
+    np.testing.assert_array_equal(good.dataset[3].labels.forces, atoms.get_forces())
+    assert 0 < len(partly.failures) < 14
+    assert len(partly.dataset) + len(partly.failures) == 20
+    assert [frames[i].source for i in partly.kept] == [f.source for f in partly.dataset]
+    source, outcome = partly.failures[0]
+    assert source.startswith("copper#")
+    assert "made to fail" in outcome.log_tail
+
+
+def test_charge_and_spin_of_a_frame_are_part_of_its_task() -> None:
+    frame = copper(1)[0]
+    ion = Frame(frame.system, source="other name", info={"charge": 1, "note": "not state"})
+    same = Frame(frame.system, source="other name", info={"note": "not state"})
+    assert label_task(frame, EMT).key() == label_task(same, EMT).key()
+    assert label_task(frame, EMT).key() != label_task(ion, EMT).key()
+    assert label_task(frame, EMT).key() != label_task(frame, FRAGILE).key()
+
+
+def test_isolated_atoms_are_in_their_ground_state() -> None:
+    found = {
+        f.source.split()[1]: f.info["multiplicity"] for f in isolated_atoms(["H", "O", "N", "He"])
+    }
+    assert found == {"H": 2, "O": 3, "N": 4, "He": 1}
+
+
+def test_the_command(tmp_path: Path) -> None:
+    pytest.importorskip("tblite", reason="tblite is not installed")
+    from ase.build import molecule
+
+    frames = [molecule("H2O"), molecule("H2O"), molecule("CH4")]
+    frames[1].info["charge"] = 1  # has no doublet asked for, must fail
+    ase_write(tmp_path / "frames.extxyz", frames)
+    command = ["label", str(tmp_path / "frames.extxyz"), "--engine", "xtb", "--quorum", "0.6"]
+    command += ["--out", str(tmp_path / "labels.extxyz"), "--isolated-atoms", "--json"]
+    for _ in range(2):
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0
+        numbers = json.loads(result.stdout)
+        assert (numbers["labelled"], numbers["failed"]) == (5, 1)
+        assert "9 electrons" in numbers["failures"][0]["reason"]
+    folder = RunFolder(tmp_path / "labels.extxyz.run")
+    assert [e["cached"] for e in folder.events("stage")] == [0, 6]
+    found = read(tmp_path / "labels.extxyz")
+    assert found[0].info["config_type"] == "isolated_atom"
+    assert all(f.info["level"] == "GFN2-xTB" for f in found)
+    energies = fit_e0(Dataset(found.frames))
+    assert energies[1] == found[0].labels.energy
+
+
+def test_the_command_names_every_mistake(tmp_path: Path) -> None:
+    ase_write(tmp_path / "frames.extxyz", bulk("Cu"))
+    (tmp_path / "level.yaml").write_text("engine: xtb\nmehtod: GFN1-xTB\nsmearing: -1\n")
+    command = ["label", str(tmp_path / "frames.extxyz"), "--out", str(tmp_path / "out.extxyz")]
+    result = CliRunner().invoke(app, [*command, "--config", str(tmp_path / "level.yaml")])
+    text = str(result.exception)
+    assert "mehtod" in text
+    assert "did you mean method?" in text
+    assert "smearing" in text
+    result = CliRunner().invoke(app, [*command, "--engine", "vasp"])
+    assert "pyscf, xtb, gpaw, cp2k, ase" in str(result.exception)

@@ -60,7 +60,9 @@ def test_processes_and_threads_agree(tmp_path: Path, models: list[Path]) -> None
     for ranks, threads in ((1, 1), (2, 1), (1, 2)):
         folder = tmp_path / f"{ranks}-{threads}"
         folder.mkdir()
-        done = run(folder, CASES["triclinic"], f"huozi {models[0]}", ranks, commands, threads=threads)
+        done = run(
+            folder, CASES["triclinic"], f"huozi {models[0]}", ranks, commands, threads=threads
+        )
         results.append(found(folder, done))
         last = done.stdout.split("Loop time")[0].splitlines()[-1].split()
         results[-1].energy = float(last[1])
@@ -114,9 +116,7 @@ def test_types_without_an_element_are_not_seen(tmp_path: Path, models: list[Path
         water.pbc,
     )
     coefficients = "pair_coeff * * huozi H NULL O\npair_coeff * 2 zero\npair_coeff 2 3 zero"
-    done = run(
-        tmp_path, mixed, f"hybrid huozi {models[0]} zero 4.0", 1, coefficients=coefficients
-    )
+    done = run(tmp_path, mixed, f"hybrid huozi {models[0]} zero 4.0", 1, coefficients=coefficients)
     result, right = found(tmp_path, done), exact(models[0]).evaluate(water)
     scale = np.abs(right.forces).max()
     assert result.energy == pytest.approx(float(right.energy), rel=1e-6)

@@ -8,7 +8,7 @@ import typer
 from yaml import YAMLError
 
 from huozi import __version__
-from huozi.cli import data, demo, functional, ipi, label, lammps, learn, md, potential
+from huozi.cli import benchmark, data, demo, functional, ipi, label, lammps, learn, md, potential
 
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, YAMLError)
 """What input, files and machine can cause; everything else is a bug and shows its traceback."""
@@ -26,6 +26,7 @@ for verbs in (
     potential,
     md,
     lammps,
+    benchmark,
     ipi,
     label,
     learn,

@@ -137,7 +137,7 @@ def test_types_without_an_element_are_not_seen(tmp_path: Path, models: list[Path
         ("huozi MODEL", "pair_coeff 1 1 H O", "expected 'pair_coeff * *'"),
         ("huozi MODEL", "pair_coeff * * H Xx", "'Xx' is no element"),
         ("huozi MODEL", "pair_coeff * * H Cu", "was not trained on Cu"),
-        ("huozi MODEL", "pair_coeff * * H NULL", "types 1 and 2 have no element"),
+        ("huozi MODEL", "pair_coeff * * H NULL", "All pair coeffs are not set"),
     ],
 )
 def test_mistakes_are_named(

@@ -38,6 +38,7 @@ velocity all create 300 1 loop geom
 fix 1 all nve
 timestep {timestep}
 run {steps}
+info memory
 """
 
 
@@ -185,11 +186,13 @@ def _time_engine(
     """Seconds of all steps, and the largest resident memory of the process, MB."""
     if engine == "lammps":
         write_input(folder, model, atoms, steps)
-        output, memory = _run([*lammps.command(), "-in", "in.lammps", "-nocite"], folder, threads)
-        match = re.search(r"Loop time of (\S+) on", output)
-        if match is None:
+        output, _ = _run([*lammps.command(), "-in", "in.lammps", "-nocite"], folder, threads)
+        # Its own word, as Linux counts what started it into the memory of a small process.
+        loop = re.search(r"Loop time of (\S+) on", output)
+        memory = re.search(r"resident set size: (\S+) Mbyte", output)
+        if loop is None or memory is None:
             raise ValueError(f"LAMMPS did not finish: {output.strip()[-500:]}")
-        return float(match[1]), memory
+        return float(loop[1]), float(memory[1])
     from ase.io import write
 
     write(folder / "start.extxyz", atoms)

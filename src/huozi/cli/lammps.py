@@ -25,6 +25,10 @@ ASE:
     from huozi.potential import load_model
     atoms.calc = ForceFieldCalculator(load_model("{model}"))
 
+i-PI (path integrals; see docs/ipi.md):
+    i-pi input.xml &
+    huozi ipi {model} STRUCTURE --socket NAME
+
 Huozi:
     huozi md {model} STRUCTURE --temperature 300
     huozi benchmark {model} STRUCTURE

@@ -1,8 +1,10 @@
 // The C interface.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <vector>
 
 #include "api.h"
 #include "dispatch.h"
@@ -32,6 +34,22 @@ namespace {
 
 void say(char* message, size_t size, const char* text) {
   if (message && size) std::snprintf(message, size, "%s", text);
+}
+
+// Bytes read and written a second by copies that no cache holds; the best of several.
+double copy_rate(int threads) {
+  constexpr std::size_t part = std::size_t{1} << 26;
+  std::vector<char> from(part * threads, 1), to(part * threads, 2);
+  double best = 0;
+  for (int trial = 0; trial < 5; trial++) {
+    const auto begun = std::chrono::steady_clock::now();
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++)
+      std::memcpy(to.data() + part * t, from.data() + part * t, part);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begun;
+    best = std::max(best, 2.0 * static_cast<double>(part) * threads / spent.count());
+  }
+  return best;
 }
 
 }  // namespace
@@ -65,6 +83,8 @@ int huozi_model_elements(const huozi_model* model, int* numbers) {
   return static_cast<int>(elements.size());
 }
 
+int huozi_atomic_number(const char* symbol) { return huozi::atomic_number(symbol); }
+
 int huozi_compute(const huozi_model* model, const huozi_atoms* atoms, const huozi_output* output,
                   int threads, char* message, size_t size) {
   try {
@@ -75,6 +95,11 @@ int huozi_compute(const huozi_model* model, const huozi_atoms* atoms, const huoz
     say(message, size, error.what());
     return 1;
   }
+}
+
+void huozi_machine_peak(int threads, double* flops, double* bytes) {
+  *flops = huozi::multiplication_rate(threads);
+  *bytes = copy_rate(threads);
 }
 
 const char* huozi_instruction_set(void) {

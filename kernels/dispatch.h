@@ -8,6 +8,7 @@
   namespace isa {                                                                          \
   template <class List>                                                                    \
   void compute(const huozi::Model&, const List&, const int*, int, int, const huozi_output&, int); \
+  double multiplication_rate(int threads);                                                 \
   }
 HUOZI_DECLARE(portable)
 #if defined(__x86_64__)
@@ -21,6 +22,14 @@ enum class InstructionSet { portable, avx2, avx512 };
 
 // The best one; HUOZI_ISA in the environment may ask for a lesser one.
 InstructionSet instruction_set();
+
+inline double multiplication_rate(int threads) {
+#if defined(__x86_64__)
+  if (instruction_set() == InstructionSet::avx512) return avx512::multiplication_rate(threads);
+  if (instruction_set() == InstructionSet::avx2) return avx2::multiplication_rate(threads);
+#endif
+  return portable::multiplication_rate(threads);
+}
 
 template <class List>
 void compute(const Model& model, const List& list, const int* kinds, int local, int total,

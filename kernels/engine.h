@@ -1,6 +1,8 @@
 // All blocks of a configuration, shared between threads. Included once per instruction set.
 #pragma once
 
+#include <atomic>
+#include <exception>
 #include <memory>
 
 #include "lists.h"
@@ -10,16 +12,16 @@ namespace HUOZI_ISA {
 
 // Buffers of one thread, kept from call to call.
 struct Buffers {
-  const Model* model = nullptr;
+  std::uint64_t model = 0;
   std::unique_ptr<Workspace> work;
-  std::vector<double> forces;
+  std::vector<double> forces, virials;
 };
 
 inline Buffers& buffers_of_thread(const Model& model) {
   thread_local Buffers buffers;
-  if (buffers.model != &model) {
+  if (buffers.model != model.number) {
     buffers.work = std::make_unique<Workspace>(model);
-    buffers.model = &model;
+    buffers.model = model.number;
   }
   return buffers;
 }
@@ -43,6 +45,16 @@ inline std::vector<Block> blocks_of(const Model& model, int local, const int* ki
   return blocks;
 }
 
+// Adds the threads' arrays, in their order; called by all threads.
+inline void add_parts(const std::vector<const double*>& parts, std::size_t size, double* sums) {
+#pragma omp for schedule(static)
+  for (std::size_t i = 0; i < size; i++) {
+    double sum = 0;
+    for (const double* part : parts) sum += part[i];
+    sums[i] += sum;
+  }
+}
+
 // Blocks are dealt out in the same way every time, so that sums are the same every time.
 template <class List>
 void compute(const Model& model, const List& list, const int* kinds, int local, int total,
@@ -51,46 +63,52 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
   const std::vector<Block> blocks = blocks_of(model, local, kinds, order);
   const int count = static_cast<int>(blocks.size());
   threads = std::max(1, std::min(threads, count));
-  std::vector<const double*> parts(threads, nullptr);
+  std::vector<const double*> forces(threads), virials(threads);
+  std::vector<std::exception_ptr> failures(threads);
+  std::atomic<bool> failed{false};
   std::vector<double> sums(threads * 8, 0.0);
-  const std::size_t size = 3 * static_cast<std::size_t>(total);
+  const auto own = [total](int components, std::vector<double>& room) {
+    room.assign(static_cast<std::size_t>(total) * components, 0.0);
+    return room.data();
+  };
 
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static, 1)
-    for (int t = 0; t < threads; t++) {
-      Buffers& mine = buffers_of_thread(model);
-      huozi_output part = out;
-      double energy = 0, virial[6] = {};
-      part.energy = &energy;
-      if (out.virial) part.virial = virial;
-      if (out.forces && threads > 1) {
-        mine.forces.assign(size, 0.0);
-        part.forces = mine.forces.data();
-        parts[t] = part.forces;
+    for (int t = 0; t < threads; t++) try {
+        Buffers& mine = buffers_of_thread(model);
+        huozi_output part = out;
+        double energy = 0, virial[6] = {};
+        part.energy = &energy;
+        if (out.virial) part.virial = virial;
+        if (threads > 1) {
+          if (out.forces) forces[t] = part.forces = own(3, mine.forces);
+          if (out.atom_virials) virials[t] = part.atom_virials = own(6, mine.virials);
+        }
+        const int from = static_cast<int>(static_cast<std::int64_t>(count) * t / threads);
+        const int to = static_cast<int>(static_cast<std::int64_t>(count) * (t + 1) / threads);
+        for (int b = from; b < to; b++) {
+          const Block& at = blocks[b];
+          const int* atoms = order.data() + at.first;
+          if (model.radial == 12)
+            block<12>(model, at.kind, atoms, at.count, list, *mine.work, part);
+          else
+            block<0>(model, at.kind, atoms, at.count, list, *mine.work, part);
+        }
+        sums[8 * t] = energy;
+        for (int k = 0; k < 6; k++) sums[8 * t + 1 + k] = virial[k];
+      } catch (...) {  // must not leave the loop; most likely there is no memory left
+        failures[t] = std::current_exception();
+        failed = true;
       }
-      const int from = static_cast<int>(static_cast<std::int64_t>(count) * t / threads);
-      const int to = static_cast<int>(static_cast<std::int64_t>(count) * (t + 1) / threads);
-      for (int b = from; b < to; b++) {
-        const Block& at = blocks[b];
-        const int* atoms = order.data() + at.first;
-        if (model.radial == 12)
-          block<12>(model, at.kind, atoms, at.count, list, *mine.work, part);
-        else
-          block<0>(model, at.kind, atoms, at.count, list, *mine.work, part);
-      }
-      sums[8 * t] = energy;
-      for (int k = 0; k < 6; k++) sums[8 * t + 1 + k] = virial[k];
-    }
-    if (out.forces && threads > 1) {
-#pragma omp for schedule(static)
-      for (std::size_t i = 0; i < size; i++) {
-        double sum = 0;
-        for (const double* part : parts) sum += part[i];
-        out.forces[i] += sum;
-      }
+    if (!failed && threads > 1) {
+      const std::size_t atoms = total;
+      if (out.forces) add_parts(forces, 3 * atoms, out.forces);
+      if (out.atom_virials) add_parts(virials, 6 * atoms, out.atom_virials);
     }
   }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
   for (int t = 0; t < threads; t++) {
     *out.energy += sums[8 * t];
     if (out.virial)

@@ -18,15 +18,17 @@ HUOZI_API huozi_model* huozi_model_parse(const char* content, size_t length, cha
 HUOZI_API void huozi_model_free(huozi_model* model);
 HUOZI_API double huozi_model_cutoff(const huozi_model* model);          // Å
 HUOZI_API int huozi_model_elements(const huozi_model* model, int* numbers);  // numbers may be NULL
+HUOZI_API int huozi_atomic_number(const char* symbol);  // 0: no such element
 
 // Atoms with periodic copies ("ghosts") and their neighbours, as LAMMPS keeps them.
 typedef struct {
   int local;              // atoms whose energy is asked for
   int total;              // with ghosts
   const double* positions;  // total * 3, Å
-  const int* kinds;       // total; index of the element in the model, < 0: not of the model
+  const int* kinds;       // total; index of the element in the model, < 0: not seen by the model
   const int* counts;      // local; neighbours of each atom
-  const int* const* neighbours;  // local rows; atoms < total, also beyond the cutoff
+  const int* const* neighbours;  // local rows; atoms < total, also beyond the
+                                 // cutoff; the upper three bits are LAMMPS's and not read
 } huozi_atoms;
 
 // Adds to what the pointers hold; each but `energy` may be NULL. Virials are minus displacement
@@ -51,6 +53,10 @@ HUOZI_API int huozi_neighbours(int n, const double* positions, const double* cel
                                const double* inverse, const unsigned char* periodic, double cutoff,
                                int width, int* index, int* shift, int* reverse,
                                unsigned char* mask);
+
+// What this machine reaches at best with so many threads: operations a second of a product of
+// matrices in float32, and bytes read and written a second by a copy in memory. Takes a second.
+HUOZI_API void huozi_machine_peak(int threads, double* flops, double* bytes);
 
 // The instruction set in use: "avx512", "avx2" or "portable".
 HUOZI_API const char* huozi_instruction_set(void);

@@ -2,3 +2,4 @@
 #define HUOZI_WIDTH 8
 #define HUOZI_TILE 3
 #include "engine.h"
+#include "peak.h"

@@ -2,3 +2,4 @@
 #define HUOZI_WIDTH 16
 #define HUOZI_TILE 12
 #include "engine.h"
+#include "peak.h"

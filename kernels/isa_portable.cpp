@@ -2,3 +2,4 @@
 #define HUOZI_WIDTH 4
 #define HUOZI_TILE 2
 #include "engine.h"
+#include "peak.h"

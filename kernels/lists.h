@@ -15,7 +15,7 @@ struct GhostList {
   int count(int atom) const { return atoms.counts[atom]; }
   int element(int other) const { return atoms.kinds[other]; }
   void displacement(int atom, int slot, int& other, double (&d)[3]) const {
-    other = atoms.neighbours[atom][slot];
+    other = atoms.neighbours[atom][slot] & 0x1FFFFFFF;
     const double* from = atoms.positions + 3 * static_cast<std::size_t>(atom);
     const double* to = atoms.positions + 3 * static_cast<std::size_t>(other);
     for (int k = 0; k < 3; k++) d[k] = to[k] - from[k];

@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -26,12 +27,6 @@ const char* const kSymbols[] = {
     "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At", "Rn", "Fr", "Ra", "Ac",
     "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No", "Lr", "Rf",
     "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
-
-int atomic_number(const std::string& symbol) {
-  for (int z = 1; z < static_cast<int>(std::size(kSymbols)); z++)
-    if (symbol == kSymbols[z]) return z;
-  throw std::runtime_error("unknown element " + symbol);
-}
 
 // A whole number from 0 to `most`.
 std::size_t whole(const Json& value, std::size_t most) {
@@ -107,6 +102,12 @@ double vacuum_energy(const Element& element) {
 
 }  // namespace
 
+int atomic_number(const std::string& symbol) {
+  for (int z = 1; z < static_cast<int>(std::size(kSymbols)); z++)
+    if (symbol == kSymbols[z]) return z;
+  return 0;
+}
+
 std::unique_ptr<Model> parse_model(const std::string& content) {
   std::uint64_t length = 0;
   if (content.size() >= 8) std::memcpy(&length, content.data(), 8);
@@ -124,7 +125,9 @@ std::unique_ptr<Model> parse_model(const std::string& content) {
     throw std::runtime_error("the kernel runs the architecture moment, this is " +
                              architecture["name"].text());
 
+  static std::atomic<std::uint64_t> models{0};
   auto model = std::make_unique<Model>();
+  model->number = ++models;
   const auto integer = [&](const char* name) {
     return static_cast<int>(whole(architecture[name], kLargest));
   };
@@ -153,6 +156,7 @@ std::unique_ptr<Model> parse_model(const std::string& content) {
   for (std::size_t z = 0; z < Z; z++) {
     Element& element = model->elements[z];
     element.number = atomic_number(symbols[z].text());
+    if (!element.number) throw std::runtime_error("unknown element " + symbols[z].text());
     element.e0 = header["e0_eV"].array().at(z).number();
     for (std::size_t l = 0; l < L; l++)
       element.mix.emplace_back(mix.begin() + (z * L + l) * B * K,

@@ -1,6 +1,7 @@
 // A moment potential as the kernel holds it. See docs/kernel.md for the equations.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct Element {
 };
 
 struct Model {
+  std::uint64_t number = 0;  // of this model in this process; an address may be used again
   double cutoff = 0;  // Å
   int radial = 0, degree = 0, channels = 0, partners = 0;
   std::vector<Element> elements;
@@ -33,6 +35,9 @@ struct Model {
   int functions() const { return radial * static_cast<int>(elements.size()); }
   int harmonics() const { return (degree + 1) * (degree + 1); }
 };
+
+// Of the element with this symbol; 0 if there is none.
+int atomic_number(const std::string& symbol);
 
 // From the contents of a file. Throws std::runtime_error with what was found and what to do.
 std::unique_ptr<Model> parse_model(const std::string& content);

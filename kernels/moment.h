@@ -133,7 +133,7 @@ void gather(const Model& model, const List& list, int atom, Workspace& work, Nei
   }
   for (int i = 0; i < found; i++) {
     work.kind[i] = list.element(work.index[i]);
-    first[work.kind[i] + 1]++;
+    if (work.kind[i] >= 0) first[work.kind[i] + 1]++;
   }
   for (int e = 0; e < elements; e++) first[e + 1] = first[e] + (first[e + 1] + kLanes - 1) / kLanes;
   const int size = first[elements] * kLanes;
@@ -149,6 +149,7 @@ void gather(const Model& model, const List& list, int atom, Workspace& work, Nei
   int place[128];
   for (int e = 0; e < elements; e++) place[e] = first[e] * kLanes;
   for (int i = 0; i < found; i++) {
+    if (work.kind[i] < 0) continue;
     const int to = place[work.kind[i]]++;
     near.x[to] = work.x[i], near.y[to] = work.y[i], near.z[to] = work.z[i];
     near.index[to] = work.index[i];
@@ -226,7 +227,7 @@ void pull(const Model& model, int atom, const Neighbourhood& near,
           for (int q = 0; q < kLanes; q++)
             if (near.index[at + q] >= 0)
               for (int k = 0; k < 6; k++)
-                atom_virial[6 * near.index[at + q] + k] -= products[k][q];
+                atom_virial[6 * static_cast<std::size_t>(near.index[at + q]) + k] -= products[k][q];
       }
       for (int q = 0; q < kLanes; q++) {
         const int other = near.index[at + q];
@@ -379,7 +380,7 @@ void block(const Model& model, int kind, const int* atoms, int count, const List
   for (int a = 0; a < count; a++) {
     const double e = energy[a / kLanes][a % kLanes] - element.vacuum;
     *out.energy += e + element.e0;
-    if (out.energies) out.energies[atoms[a]] = e + element.e0;
+    if (out.energies) out.energies[atoms[a]] += e + element.e0;
   }
   if (!out.forces) return;
 

@@ -9,11 +9,13 @@ from yaml import YAMLError
 
 from huozi import __version__
 from huozi.cli import (
+    benchmark,
     data,
     demo,
     functional,
     ipi,
     label,
+    lammps,
     learn,
     md,
     potential,
@@ -36,6 +38,8 @@ app.add_typer(wavefunction.app, name="wavefunction")
 for verbs in (
     potential,
     md,
+    lammps,
+    benchmark,
     ipi,
     label,
     learn,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from huozi.dynamics import MDConfig, MDResult
+    from huozi.potential.model import Engine
 
 MODEL_HELP = "Model file, or the run folder of `huozi train`."
 STRUCTURE_HELP = "Any structure ASE reads; FILE@3 is its fourth frame, the last is the default."
@@ -75,6 +77,9 @@ def md(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; options win.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="auto (the fastest), kernel (compiled) or xla (JAX alone).")
+    ] = "auto",
     keep_velocities: Annotated[
         bool, typer.Option("--keep-velocities", help="Start from the velocities in STRUCTURE.")
     ] = False,
@@ -99,7 +104,7 @@ def md(
     settings = MDConfig.read(config, {k: v for k, v in given.items() if v is not None})
     atoms = read_structure(structure)
     velocities = structure_velocities(atoms, structure) if keep_velocities else None
-    force_field = load_model(model)
+    force_field = replace(load_model(model), engine=parse_engine(engine))
     with md_progress_bar() as report:
         result = run_md(force_field, System.from_atoms(atoms), settings, out, velocities, report)
     if extxyz:
@@ -186,6 +191,13 @@ def read_structure(text: str) -> Atoms:
     if not isinstance(atoms, Atoms):
         raise ValueError(f"{text} is {len(atoms)} frames; choose one, e.g. {path}@0")
     return atoms
+
+
+def parse_engine(text: str) -> Engine:
+    """Refuse what is no engine."""
+    if text not in ("auto", "kernel", "xla"):
+        raise ValueError(f"--engine is auto, kernel or xla; found {text!r}")
+    return cast("Engine", text)
 
 
 def structure_velocities(atoms: Atoms, source: str) -> Any:

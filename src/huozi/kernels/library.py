@@ -39,6 +39,7 @@ def _library() -> ctypes.CDLL | None:
         ctypes.c_size_t,
     ]
     library.huozi_instruction_set.restype = ctypes.c_char_p
+    library.huozi_machine_peak.restype = None
     library.huozi_neighbours.argtypes = [
         ctypes.c_int,
         *[ctypes.c_void_p] * 4,
@@ -61,6 +62,32 @@ def instruction_set() -> str:
     """Name of the instructions that the kernel uses here: avx512, avx2 or portable."""
     library = _library()
     return "" if library is None else library.huozi_instruction_set().decode()
+
+
+def machine_peak(threads: int) -> tuple[float, float]:
+    """Measure what this machine reaches at best; takes about a second.
+
+    Parameters
+    ----------
+    threads : int
+
+    Returns
+    -------
+    flops, bytes : float
+        Operations a second of a float32 product of matrices that stays in the cache; bytes read
+        and written a second by a copy that does not.
+
+    Raises
+    ------
+    ValueError
+        If the kernel was not built.
+    """
+    library = _library()
+    if library is None:
+        raise ValueError("the compiled kernel was not built with this installation")
+    flops, moved = ctypes.c_double(), ctypes.c_double()
+    library.huozi_machine_peak(threads, ctypes.byref(flops), ctypes.byref(moved))
+    return flops.value, moved.value
 
 
 @cache

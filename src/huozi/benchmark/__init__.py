@@ -1,0 +1,6 @@
+"""What a model costs on this machine, engine by engine."""
+
+from huozi.benchmark.cost import Cost, cost_per_atom
+from huozi.benchmark.run import ENGINES, Speed, benchmark, replicate, water
+
+__all__ = ["ENGINES", "Cost", "Speed", "benchmark", "cost_per_atom", "replicate", "water"]

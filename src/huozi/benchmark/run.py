@@ -17,7 +17,7 @@ import numpy as np
 from huozi import kernels, lammps
 from huozi.benchmark.cost import cost_per_atom
 from huozi.neighbors import build_neighbors
-from huozi.potential import Model, load_model
+from huozi.potential import Model, MomentConfig, load_model
 from huozi.systems import System
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def benchmark(
                 us_per_atom_step=cost,
                 ns_per_day=86400 * TIMESTEP * 1e-6 * steps / seconds,
                 peak_memory_MB=memory,
-                fraction_of_peak=flops / (cost * 1e-6) / peak if peak else None,
+                fraction_of_peak=flops / (cost * 1e-6) / peak if peak and flops else None,
             )
         )
     return found
@@ -173,8 +173,10 @@ def _steps(engine: str, atoms: int) -> int:
     return int(np.clip(1e7 / (guess * atoms), 20, 2000))
 
 
-def _flops_per_atom(model: Model, system: System) -> float:
-    """Operations of one evaluation, by the number of neighbours that this system has."""
+def _flops_per_atom(model: Model, system: System) -> float | None:
+    """Operations of one evaluation, by the number of neighbours; None where nobody counted them."""
+    if not isinstance(model.config, MomentConfig):
+        return None
     table = build_neighbors(system.positions, system.cell, system.pbc, model.cutoff)
     inside = float(table.mask.sum()) / len(system)
     return cost_per_atom(model.config, len(model.elements), inside, inside).flops

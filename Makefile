@@ -30,7 +30,7 @@ demo: $(VENV)/.user
 	$(VENV)/bin/huozi demo --out demo-run
 
 test: $(VENV)/.developer
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.developer
 	$(VENV)/bin/ruff format --check src tests benchmarks datasets docs

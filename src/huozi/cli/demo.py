@@ -26,7 +26,7 @@ def demo_command(
     out: Annotated[Path, typer.Option(help="Folder of the demo; run again to resume.")] = Path(
         "demo-run"
     ),
-    train_budget: Annotated[str, typer.Option(help="Wall time of the training.")] = "4min",
+    train_budget: Annotated[str, typer.Option(help="Wall time of the training.")] = "5min",
     picoseconds: Annotated[
         float, typer.Option(help="Length of the simulation after equilibration, ps.")
     ] = 10.0,

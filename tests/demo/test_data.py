@@ -110,8 +110,7 @@ def test_the_embedded_set_is_water_in_parts_without_overlap():
             embedded_water()
         pytest.skip("this copy has no embedded data")
     train, test = embedded_water()
-    assert len(train) >= 120
-    assert len(test) >= 40
+    assert len(train) > len(test) > 0
     assert all(is_water(frame.system) for frame in train + test)
     seen = {frame.system.positions.tobytes() for frame in train}
     assert all(frame.system.positions.tobytes() not in seen for frame in test)

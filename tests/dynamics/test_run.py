@@ -303,7 +303,10 @@ def test_bad_input_is_refused_before_anything_is_written(change, message, tmp_pa
             "setting ensemble: input should be 'nve', 'nvt' or 'npt'; found 'nvp'",
         ),
         ({"timestep": -1}, "setting timestep: input should be greater than 0; found -1"),
-        ({"speed": 1}, "setting speed: extra inputs are not permitted; found 1"),
+        (
+            {"speed": 1},
+            "setting speed: extra inputs are not permitted, did you mean seed\\?; found 1",
+        ),
         ({"pressure": 1.0}, "a pressure needs ensemble npt; found nvt"),
         ({"temperature": 0.0}, "nvt needs a temperature above 0 K"),
         ({"ensemble": "npt", "thermostat": "langevin"}, "npt works with the csvr thermostat alone"),

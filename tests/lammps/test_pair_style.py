@@ -134,7 +134,7 @@ def test_types_without_an_element_are_not_seen(tmp_path: Path, models: list[Path
         ("huozi MODEL out_file", None, "out_file needs a value"),
         ("huozi MODEL out_freq 5 b", None, "b needs a value"),
         ("huozi MODEL", "pair_coeff * * H", "an element for each of the 2 atom types"),
-        ("huozi MODEL", "pair_coeff 1 1 H O", "expected 'pair_coeff * *'"),
+        ("huozi MODEL", "pair_coeff 1 1 H O", "Pair_coeff must start with * *"),
         ("huozi MODEL", "pair_coeff * * H Xx", "'Xx' is no element"),
         ("huozi MODEL", "pair_coeff * * H Cu", "was not trained on Cu"),
         ("huozi MODEL", "pair_coeff * * H NULL", "All pair coeffs are not set"),

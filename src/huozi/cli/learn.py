@@ -93,7 +93,10 @@ def status(
     run: Annotated[Path, typer.Argument(help="Run folder of `huozi learn` or `huozi label`.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Say what a run has done, what failed and why, and what it cost."""
+    """Say what a run has done, what failed and why, and what it cost.
+
+    Example: huozi status water
+    """
     from huozi.learning import status as look
 
     found = look(run)
@@ -123,7 +126,10 @@ def explain(
     frame: Annotated[str, typer.Argument(help="Name of a frame, or its beginning: i02w013#7.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Say why a frame was or was not labelled."""
+    """Say why a frame was or was not labelled.
+
+    Example: huozi explain water i02w013#7
+    """
     from huozi.learning import explain as look
 
     found = look(run, frame)
@@ -144,6 +150,8 @@ def retry(
 
     Something should have changed: a setting, a program, the machine. Labels that come out now may
     change what a learning run selects from there on.
+
+    Example: huozi retry water --failed
     """
     from huozi.learning import open_run
     from huozi.workflow import clear_failed

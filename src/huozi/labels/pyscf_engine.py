@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from huozi.labels.settings import PyscfLevel
 from huozi.systems import Labels
 
 CORRELATED = ("mp2", "ccsd", "ccsd(t)")
+CC_ENERGY, CC_AMPLITUDES = 1e-9, 1e-7
+"""Thresholds of coupled cluster: hartree, and norm of the change of the amplitudes."""
 HOW = "pip install 'huozi[pyscf]'"
 
 
@@ -116,7 +119,9 @@ class PyscfLabeller:
             solver = mp.MP2(field).run()
             gradient = solver.nuc_grad_method().kernel
             return Labels(solver.e_tot * Hartree, np.zeros((1, 3)) if alone else _forces(gradient))
-        solver = cc.CCSD(field).run()
+        solver = cc.CCSD(field)
+        solver.conv_tol, solver.conv_tol_normt, solver.max_cycle = CC_ENERGY, CC_AMPLITUDES, 200
+        solver.kernel()
         if not solver.converged:
             raise LabelError("the coupled-cluster equations did not converge")
         triples = self._method == "ccsd(t)"
@@ -127,9 +132,7 @@ class PyscfLabeller:
         elif not triples:
             forces = _forces(solver.nuc_grad_method().kernel)
         elif field.istype("RHF"):
-            from pyscf.grad import ccsd_t
-
-            forces = _forces(ccsd_t.Gradients(solver).kernel)
+            forces = _forces(partial(_triples_gradient, solver))
         return Labels(energy * Hartree, forces)
 
     def _cell(self, atoms: Atoms, charge: int, multiplicity: int) -> Labels:
@@ -166,6 +169,20 @@ class PyscfLabeller:
             raise LabelError("PySCF has no dispersion correction for cells")
         field = self._converged(field)
         return Labels(self._energy(field), _forces(field.nuc_grad_method().kernel))
+
+
+def _triples_gradient(solver: Any) -> Any:
+    """Gradient of CCSD(T); the class alone would take the response of CCSD without triples."""
+    from pyscf.cc import ccsd_t_lambda
+    from pyscf.grad import ccsd_t
+
+    integrals = solver.ao2mo()
+    converged, l1, l2 = ccsd_t_lambda.kernel(
+        solver, integrals, solver.t1, solver.t2, max_cycle=200, tol=CC_AMPLITUDES
+    )
+    if not converged:
+        raise LabelError("the response equations of CCSD(T) did not converge")
+    return ccsd_t.Gradients(solver).kernel(solver.t1, solver.t2, l1, l2, eris=integrals)
 
 
 def _forces(gradient: Callable[[], Any]) -> Any:

@@ -70,3 +70,13 @@ def digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal text."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def model_digest(header: dict[str, Any], tensors: dict[str, Any]) -> str:
+    """SHA-256 of a model file's header (as JSON) and of all its tensors (NumPy arrays)."""
+    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.files import atomic_path
+from huozi.files import atomic_path, model_digest
 from huozi.functional.invariants import count, invariants
 from huozi.functional.projection import Array, published_basis, shell_counts
 
@@ -112,7 +112,7 @@ class Model:
             "basis": self.basis,
             "metadata": self.metadata,
         }
-        header["sha256"] = _digest(header, tensors)
+        header["sha256"] = model_digest(header, tensors)
         with atomic_path(path) as aside:
             save_file(tensors, aside, metadata={"huozi": json.dumps(header)})
 
@@ -185,7 +185,7 @@ def load_model(path: str | Path) -> Model:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None
         raise ValueError(f"{path} holds {found!r}, not a functional ({FORMAT!r})")
-    if header.pop("sha256", None) != _digest(header, tensors):
+    if header.pop("sha256", None) != model_digest(header, tensors):
         raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
     del header["format"]
     return Model(params=tensors, **header)
@@ -195,12 +195,3 @@ def orbital_digest(shells: Any) -> str:
     """Return a short digest of one element's orbital basis, whatever its name."""
     rounded = json.dumps(shells, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x))
     return hashlib.sha256(rounded.encode()).hexdigest()[:16]
-
-
-def _digest(header: dict[str, Any], tensors: dict[str, Array]) -> str:
-    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()

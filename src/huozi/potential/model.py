@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -16,7 +15,7 @@ from safetensors.numpy import save
 
 from huozi import __version__, kernels
 from huozi.arrays import jax, jnp
-from huozi.files import atomic_path
+from huozi.files import atomic_path, model_digest
 from huozi.neighbors import (
     Evaluation,
     Neighbors,
@@ -142,7 +141,7 @@ class Model:
             "units": {"energy": "eV", "length": "Å"},
             "metadata": self.metadata,
         }
-        header["sha256"] = _digest(header, tensors)
+        header["sha256"] = model_digest(header, tensors)
         return save(tensors, metadata={"huozi": json.dumps(header)})
 
     def save(self, path: str | Path) -> None:
@@ -188,7 +187,7 @@ def load_model(path: str | Path) -> Model:
         raise ValueError(
             f"{path}: format {header.get('format')!r}; this version of Huozi reads {FORMAT!r}"
         )
-    if header.pop("sha256", None) != _digest(header, tensors):
+    if header.pop("sha256", None) != model_digest(header, tensors):
         raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
     return Model(
         config=read_architecture(header["architecture"]),
@@ -209,16 +208,6 @@ def _refuse_foreign(path: Path) -> None:
             f"{path}: a pickle or PyTorch archive, which can run code when it is opened; "
             "Huozi reads only its own safetensors models"
         )
-
-
-def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
-    """SHA-256 of the header (as JSON) and of all tensors."""
-    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
 
 
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:

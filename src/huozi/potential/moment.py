@@ -123,7 +123,7 @@ def fold(raw: Params, scaling: Params) -> Params:
     Returns
     -------
     dict
-        Parameters of the shapes of `raw`, for `atomic_energies`.
+        Parameters of the shapes of `raw`, for `element_energies`.
     """
     first, *rest = raw["layers"]
     weight = first["weight"] / scaling["deviation"][:, :, None]
@@ -162,31 +162,3 @@ def element_energies(params: Params, config: MomentConfig, element: int, moments
     x = descriptors(params["mix"][element], moments, config)
     vacuum = network(layers, readout, jnp.zeros((1, x.shape[1]), x.dtype))
     return network(layers, readout, x) - vacuum
-
-
-def atomic_energies(
-    params: Params, config: MomentConfig, segments: tuple[int, ...], moments: Any
-) -> Any:
-    """Energies above E0 of atoms sorted by element.
-
-    Parameters
-    ----------
-    params : dict
-        From `fold`, or a model file.
-    config : MomentConfig
-    segments : tuple of int
-        How many rows belong to each element, in the model's order; their sum is n.
-    moments : (n, (degree + 1)^2, B) array
-
-    Returns
-    -------
-    (n,) array
-        eV.
-    """
-    energies, start = [], 0
-    for element, count in enumerate(segments):
-        if count:
-            rows = moments[start : start + count]
-            energies.append(element_energies(params, config, element, rows))
-            start += count
-    return jnp.concatenate(energies)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from results import save
 
-RINGS = {3: (0.0, 0.2, 0.4, 0.7), 4: (0.0, 0.3, 0.7), 6: (0.0, 0.7)}
+RINGS = {3: (0.0, 0.2, 0.4, 0.7), 4: (0.0, 0.3, 0.7), 6: (0.0, 0.35, 0.7)}
 RING_OO = 2.44
 SHIFT_OO = 0.35  # O-O grows with d: 2.44 + 0.35 d^2, near the relaxed path
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--tetramers", type=int, default=6)
-    parser.add_argument("--rings", type=int, nargs="*", default=[3, 4])
+    parser.add_argument("--rings", type=int, nargs="*", default=[3, 4, 6])
     parser.add_argument("--cache", type=Path, default=Path("functional-labels"))
     options = parser.parse_args()
     result: dict[str, Any] = {"method": "CCSD/cc-pVDZ, all electrons", "rings": {}, "tetramers": []}

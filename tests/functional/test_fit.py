@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from typer.testing import CliRunner
 from huozi.functional import NeuralKS, load_model
 from huozi.functional.data import Reference, check_labels, read_references
 from huozi.functional.fit import FitConfig, Target, fit, fit_linear, standardise, target
+from huozi.functional.invariants import powers
 from huozi.functional.iterate import IterateConfig, iterate, start_model
 from huozi.functional.model import atomic_energies, random_model
+from huozi.functional.projection import shell_counts
 from huozi.functional.samples import PROBES, Sample, take_sample
 from huozi.functional.scf import orbital_digests
 from huozi.units import BOHR
@@ -36,7 +39,7 @@ def test_the_linear_fit_finds_the_linear_model_that_made_the_labels(water):
     model = random_model("hf", orbital_digests(water), seed=4)
     model.params["readout"] = np.zeros(8)
     targets = random_targets(model, count=40)
-    config = FitConfig(pull_weight=0, ridge=1e-9, power=5)
+    config = FitConfig(pull_weight=0, ridge=1e-9, curvature=1e-9, power=5)
     fitted = fit(targets, model, config)
     for t, new in zip(targets, random_targets(fitted, count=40)):
         assert new.energy == pytest.approx(t.energy, abs=1e-6)
@@ -49,7 +52,9 @@ def test_the_network_fits_better_than_the_linear_part_alone(water):
     targets = [Target(t.kinds, t.features, t.motions, t.energy, None) for t in targets]
 
     def misfit(hidden):
-        config = FitConfig(hidden=hidden, pull_weight=0, ridge=1e-2, components=40, steps=60)
+        config = FitConfig(
+            hidden=hidden, pull_weight=0, ridge=1e-2, power=1, components=40, steps=60
+        )
         p = fit(targets, model, config).params
         found = [float(np.sum(atomic_energies(p, t.kinds, t.features))) for t in targets]
         return np.std(np.array(found) - energies)
@@ -119,6 +124,20 @@ def test_iteration_learns_mp2_and_says_how(run):
     assert course[-1]["valid"]["energy_mae_kcal_per_mol"] < 0.5
     assert course[-1]["force_rmse_mHa_per_A"] < 0.1 * course[0]["force_rmse_mHa_per_A"]
     assert load_model(out).metadata["frames"] == 6
+
+
+def test_a_fit_worse_than_the_base_method_is_not_kept(labelled, tmp_path):
+    """Noise fitted exactly, with no pull to hold the densities: the fields run away."""
+    settings = FitConfig(pull_weight=0, ridge=1e-9, curvature=1e-9, power=5)
+    config = IterateConfig(orbitals="6-31g", iterations=1, processes=1, fit=settings)
+    noise = 0.02 * np.array([1, -1, 1, 1])
+    frames = [replace(f, energy=f.energy + e, forces=None) for f, e in zip(labelled, noise)]
+    events = []
+    model = iterate(frames, tmp_path / "run", config, report=events.append)
+    assert events[-1] == {"event": "base", "base": "hf"}
+    assert model.metadata["iteration"] == 0
+    assert load_model(tmp_path / "run").metadata["iteration"] == 0
+    assert not any(np.any(model.params[name]) for name in ("constant", "linear", "readout"))
 
 
 def test_the_same_command_resumes_without_computing_again(run, labelled):
@@ -243,8 +262,7 @@ def test_open_shells_can_be_learned():
     kinds = np.array([model.elements.index(s) for s in "OH"])
     t = target(sample, model, kinds, mf.e_tot - 0.1, sample.forces)
     assert np.abs(sample.features[:, -36:]).max() > 0.01
-    params = fit_linear(
-        [t], standardise([t], model), np.ones(sample.features.shape[1], bool), FitConfig()
-    )
+    order = np.array(powers(shell_counts(model.basis)))
+    params = fit_linear([t], standardise([t], model), order, order < 9, FitConfig())
     found = float(np.sum(atomic_energies(params, kinds, sample.features)))
     assert found == pytest.approx(-0.1, abs=1e-3)

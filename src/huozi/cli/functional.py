@@ -214,6 +214,11 @@ def _display(course: list[dict[str, Any]]) -> Iterator[Callable[[dict[str, Any]]
                 progress.console.print(_line(event))
                 if "valid" in event:
                     progress.console.print(f"  validation: {_line(event['valid'])}")
+            elif event["event"] == "base":
+                progress.console.print(
+                    f"no fit improved on {event['base']}: the model left is {event['base']} itself "
+                    "(zero correction); check the labels, or give more frames"
+                )
             else:
                 progress.console.print(
                     f"iteration {event['iteration']} made the fields worse: back to the best "

@@ -5,7 +5,7 @@ derivative of the energy by the model's parameters is exact. With features x_I a
 J_I = dx_I along nuclear coordinates and along mixtures of orbitals (`samples.py`),
 
     loss = sum_frames w_E^2 (E_delta - e)^2 / atoms^2 + w_F^2 |F_delta - f|^2 + w_P^2 |pull|^2
-         + ridge |parameters|^2
+         + ridge^2 |w_1|^2 + curvature^2 |w_k>1|^2
     F_delta = - sum_I de/dx_I J_I(nuclei),      pull = sum_I de/dx_I J_I(orbitals)
 
 where e and f are what the reference has beyond the base method's part at this density. The pull
@@ -43,10 +43,13 @@ class FitConfig(BaseModel):
         100.0, ge=0, description="Weight of the energy per atom, 1/hartree."
     )
     force_weight: float = Field(1.0, ge=0, description="Weight of forces, bohr/hartree.")
-    pull_weight: float = Field(0.05, ge=0, description="Weight of the pull, 1/sqrt(hartree).")
-    ridge: float = Field(1e-3, gt=0, description="Penalty on coefficients, 1/hartree.")
+    pull_weight: float = Field(0.01, ge=0, description="Weight of the pull, 1/sqrt(hartree).")
+    ridge: float = Field(1e-2, gt=0, description="Penalty on coefficients, 1/hartree.")
+    curvature: float = Field(
+        30.0, gt=0, description="Penalty on coefficients of powers above the first, 1/hartree."
+    )
     power: int = Field(
-        1, ge=1, description="Highest power of the density matrix among the linear features."
+        3, ge=1, description="Highest power of the density matrix among the linear features."
     )
     hidden: int = Field(0, ge=0, description="Width of the network; 0 is the linear model.")
     components: int = Field(12, ge=1, description="Principal components that the network sees.")
@@ -109,11 +112,11 @@ def fit(targets: Sequence[Target], start: Model, config: FitConfig) -> Model:
     mask = (used >= 1) & (used <= config.power)
     if any(np.abs(t.features[:, used == 0]).max() > 1e-8 for t in targets):
         mask |= used == 0
-    params = fit_linear(targets, params, mask, config)
+    params = fit_linear(targets, params, used, mask, config)
     if config.hidden:
         from huozi.functional.network import fit_network
 
-        params = fit_network(targets, params, mask, config)
+        params = fit_network(targets, params, used, mask, config)
     return replace(start, params=params)
 
 
@@ -137,8 +140,14 @@ def standardise(targets: Sequence[Target], start: Model) -> Params:
     }
 
 
-def fit_linear(targets: Sequence[Target], params: Params, mask: Array, config: FitConfig) -> Params:
-    """Closed-form ridge regression of constants and linear coefficients."""
+def fit_linear(
+    targets: Sequence[Target], params: Params, order: Array, mask: Array, config: FitConfig
+) -> Params:
+    """Closed-form ridge regression of constants and of coefficients of features `mask`.
+
+    `order` has the power of the density matrix in each feature (`powers`): those above the first
+    are penalised by `config.curvature`, since nothing holds them where there are no data.
+    """
     elements, chosen = len(params["constant"]), np.flatnonzero(mask)
     size = elements * (1 + len(chosen))
     normal, right = np.zeros((size, size)), np.zeros(size)
@@ -147,8 +156,9 @@ def fit_linear(targets: Sequence[Target], params: Params, mask: Array, config: F
         normal += rows.T @ rows
         right += rows.T @ values
     # The constants of elements in fixed proportion are not unique: a tiny penalty chooses.
-    penalty = np.full((elements, 1 + len(chosen)), config.ridge**2)
+    penalty = np.empty((elements, 1 + len(chosen)))
     penalty[:, 0] = 1e-10
+    penalty[:, 1:] = np.where(order[chosen] > 1, config.curvature, config.ridge) ** 2
     solution = np.linalg.solve(normal + np.diag(penalty.ravel()), right).reshape(elements, -1)
     linear = np.zeros_like(params["linear"])
     linear[:, chosen] = solution[:, 1:]

@@ -250,12 +250,13 @@ def iterate(
     valid : sequence of Reference
         Frames that are compared with after each iteration and never fitted.
     report : callable
-        Receives events: ``fields`` (done, total), ``iteration``, ``rollback``.
+        Receives events: ``fields`` (done, total), ``iteration``, ``rollback``, ``base``.
 
     Returns
     -------
     Model
-        The best one, by the loss of its self-consistent fields.
+        The best one, by the loss of its self-consistent fields; the zero model, that is the base
+        method itself, if none is better than that.
 
     Raises
     ------
@@ -301,6 +302,9 @@ def iterate(
         model = load_model(place)
         if k == 0:
             model.save(out / "model.safetensors")
+    if best is not None and best[0].metadata.get("iteration", 0) == 0:
+        _described(best[0], 0, frames, settings).save(out / "model.safetensors")
+        report({"event": "base", "base": config.base})
     return load_model(out / "model.safetensors")
 
 

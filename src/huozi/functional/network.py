@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def fit_network(
-    targets: Sequence[Target], params: Params, mask: Array, config: FitConfig
+    targets: Sequence[Target], params: Params, order: Array, mask: Array, config: FitConfig
 ) -> Params:
     """Fit the network to what the linear part leaves, then both together.
 
@@ -27,6 +27,8 @@ def fit_network(
     targets : sequence of Target
     params : dict
         With the linear fit.
+    order : (F,) int array
+        Power of the density matrix in each feature.
     mask : (F,) bool array
         Features that are used.
     config : FitConfig
@@ -46,6 +48,7 @@ def fit_network(
         "bias": random.standard_normal((len(params["constant"]), config.hidden)) / 3,
         "readout": np.zeros(config.hidden),
     }
+    penalty = np.where(order > 1, config.curvature, config.ridge) ** 2
     fixed = {name: jnp.asarray(value) for name, value in params.items()}
     leaves, tree = jax.tree.flatten(inner)
     sizes = np.cumsum([x.size for x in leaves])[:-1]
@@ -59,7 +62,7 @@ def fit_network(
     @jax.jit
     def loss(vector: Any) -> Any:
         p = unpack(vector)
-        total = config.ridge**2 * jnp.sum(p["linear"] ** 2)
+        total = jnp.sum(penalty * p["linear"] ** 2)
         inner_weight = directions.T @ p["weight"]
         total += config.network_ridge**2 * (jnp.sum(inner_weight**2) + jnp.sum(p["bias"] ** 2))
         total += config.network_ridge**2 * jnp.sum(p["readout"] ** 2)

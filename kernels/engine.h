@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "lists.h"
-#include "moment.h"
+#include "block.h"
 
 namespace HUOZI_ISA {
 
@@ -20,7 +20,9 @@ struct Buffers {
 inline Buffers& buffers_of_thread(const Model& model) {
   thread_local Buffers buffers;
   if (buffers.model != model.number) {
-    buffers.work = std::make_unique<Workspace>(model);
+    const std::size_t size = model.nodes ? ChebyshevFunctions::row_size(model)
+                                         : MomentFunctions<0>::row_size(model);
+    buffers.work = std::make_unique<Workspace>(model, size);
     buffers.model = model.number;
   }
   return buffers;
@@ -90,10 +92,15 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
         for (int b = from; b < to; b++) {
           const Block& at = blocks[b];
           const int* atoms = order.data() + at.first;
-          if (model.radial == 12)
-            block<12>(model, at.kind, atoms, at.count, list, *mine.work, part);
+          const auto run = [&]<class Functions>(Functions) {
+            block<Functions>(model, at.kind, atoms, at.count, list, *mine.work, part);
+          };
+          if (model.nodes)
+            run(ChebyshevFunctions{});
+          else if (model.radial == 12)
+            run(MomentFunctions<12>{});
           else
-            block<0>(model, at.kind, atoms, at.count, list, *mine.work, part);
+            run(MomentFunctions<0>{});
         }
         sums[8 * t] = energy;
         for (int k = 0; k < 6; k++) sums[8 * t + 1 + k] = virial[k];

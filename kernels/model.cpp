@@ -68,36 +68,201 @@ std::vector<float> tensor(const Json& entry, const char* data, std::size_t size,
 }
 
 // Rows of the first layer for the invariants that the kernel keeps: those with k >= q, with the
-// weights of the same product at (k, q) added.
-std::vector<float> merge_symmetric(const std::vector<float>& weight, int outputs, int degree,
-                                   int channels, int partners) {
-  std::vector<float> merged(weight.begin(), weight.begin() + channels * outputs);
-  for (int l = 0; l <= degree; l++)
-    for (int q = 0; q < partners; q++)
-      for (int k = q; k < channels; k++) {
-        const auto row = [&](int a, int b) {
-          return weight.data() + (channels + (l * partners + a) * channels + b) * outputs;
-        };
+// weights of the same product at (k, q) added. `row` gives the weights of a product of a group.
+template <class Row>
+std::vector<float> merge_symmetric(const Model& model, const float* linear, int outputs, Row row) {
+  std::vector<float> merged(linear, linear + model.linear * outputs);
+  for (int g = 0; g < static_cast<int>(model.groups.size()); g++)
+    for (int q = 0; q < model.partners; q++)
+      for (int k = q; k < model.channels; k++)
         for (int j = 0; j < outputs; j++)
-          merged.push_back(row(q, k)[j] + (k < partners && k != q ? row(k, q)[j] : 0.0f));
-      }
+          merged.push_back(row(g, q, k)[j] +
+                           (k < model.partners && k != q ? row(g, k, q)[j] : 0.0f));
   return merged;
 }
 
-double vacuum_energy(const Element& element) {
+// Invariants of an atom without neighbours, where only the constant is left.
+std::vector<double> vacuum_invariants(const Model& model, const Element& element) {
   std::vector<double> x(element.layers[0].inputs, 0.0);
+  if (element.constant.empty()) return x;
+  const std::vector<float>& c = element.constant;
+  std::copy_n(c.begin(), model.linear, x.begin());
+  std::size_t at = model.linear;
+  for (const Group& group : model.groups)
+    for (int q = 0; q < model.partners; q++)
+      for (int k = q; k < model.channels; k++)
+        x[at++] = group.first == 0 ? static_cast<double>(c[q]) * c[k] : 0.0;
+  return x;
+}
+
+double vacuum_energy(const Model& model, const Element& element) {
+  std::vector<double> x = vacuum_invariants(model, element);
   for (const Layer& layer : element.layers) {
     std::vector<double> next(layer.outputs);
     for (int j = 0; j < layer.outputs; j++) {
       double sum = layer.bias[j];
       for (int i = 0; i < layer.inputs; i++) sum += x[i] * layer.weight[i * layer.outputs + j];
-      next[j] = sum / (1 + std::exp(-sum)) + (layer.residual ? x[j] : 0.0);
+      next[j] = layer.activation == Activation::silu
+                    ? sum / (1 + std::exp(-sum))
+                    : (layer.step.empty() ? 1.0 : layer.step[j]) * std::tanh(sum);
+      if (layer.copies) next[j] += x[j % layer.inputs];
     }
     x = std::move(next);
   }
   double energy = 0;
   for (std::size_t j = 0; j < x.size(); j++) energy += x[j] * element.readout[j];
   return energy;
+}
+
+// A model file: its header, and the tensors behind it.
+class File {
+ public:
+  explicit File(const std::string& content) {
+    std::uint64_t length = 0;
+    if (content.size() >= 8) std::memcpy(&length, content.data(), 8);
+    if (content.size() < 10 || content[8] != '{' || length > content.size() - 8)
+      throw std::runtime_error("not a whole safetensors file; copy the model again");
+    entries_ = Json::parse(content.substr(8, length));
+    if (!entries_.has("__metadata__") || !entries_["__metadata__"].has("huozi"))
+      throw std::runtime_error("a safetensors file, but not a Huozi model (no header)");
+    header = Json::parse(entries_["__metadata__"]["huozi"].text());
+    const std::string format = header["format"].text();
+    if (format != kFormat)
+      throw std::runtime_error("format " + format + "; this kernel reads " + kFormat);
+    data_ = content.data() + 8 + length;
+    size_ = content.size() - 8 - length;
+  }
+
+  std::vector<float> read(const std::string& name, const std::vector<std::size_t>& shape) const {
+    return tensor(entries_[name], data_, size_, name, shape);
+  }
+  bool has(const std::string& name) const { return entries_.has(name); }
+
+  Json header;
+
+ private:
+  Json entries_;
+  const char* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+int integer(const Json& settings, const char* name) {
+  return static_cast<int>(whole(settings[name], kLargest));
+}
+
+[[noreturn]] void unknown_architecture() {
+  throw std::runtime_error("an architecture that the kernel does not know");
+}
+
+// Networks of all elements. The file has `stack` of them, one for each or one for all, whose first
+// layer takes `inputs`; the kernel takes those that `first_layer` makes of its weights.
+template <class FirstLayer>
+void read_networks(const File& file, Model& model, const Json& widths, std::size_t stack,
+                   std::size_t inputs, FirstLayer first_layer) {
+  if (widths.array().empty()) throw std::runtime_error("no elements, or no network");
+  for (std::size_t i = 0; i < widths.array().size(); i++) {
+    const std::size_t outputs = whole(widths.array()[i], kLargest);
+    const std::string name = "layers." + std::to_string(i);
+    const auto weight = file.read(name + ".weight", {stack, inputs, outputs});
+    const auto bias = file.read(name + ".bias", {stack, outputs});
+    std::vector<float> step;
+    if (file.has(name + ".step")) step = file.read(name + ".step", {stack, outputs});
+    for (std::size_t z = 0; z < model.elements.size(); z++) {
+      const std::size_t own = stack == 1 ? 0 : z;
+      const float* w = weight.data() + own * inputs * outputs;
+      Layer layer;
+      layer.outputs = static_cast<int>(outputs);
+      layer.weight = i == 0 ? first_layer(w, layer.outputs)
+                            : std::vector<float>(w, w + inputs * outputs);
+      layer.inputs = outputs ? static_cast<int>(layer.weight.size() / outputs) : 0;
+      layer.bias.assign(bias.begin() + own * outputs, bias.begin() + (own + 1) * outputs);
+      if (!step.empty())
+        layer.step.assign(step.begin() + own * outputs, step.begin() + (own + 1) * outputs);
+      layer.copies = inputs == outputs ? 1 : 0;
+      model.elements[z].layers.push_back(std::move(layer));
+    }
+    inputs = outputs;
+  }
+  const auto readout = file.read("readout", {stack, inputs});
+  for (std::size_t z = 0; z < model.elements.size(); z++) {
+    const auto from = readout.begin() + (stack == 1 ? 0 : z * inputs);
+    model.elements[z].readout.assign(from, from + inputs);
+  }
+}
+
+// Maps from radial functions of all species to channels, by degree.
+void read_mix(const File& file, const std::string& name, Model& model) {
+  const std::size_t Z = model.elements.size(), L = model.degree + 1, B = model.functions(),
+                    K = model.channels;
+  const std::vector<float> mix = file.read(name, {Z, L, B, K});
+  for (std::size_t z = 0; z < Z; z++)
+    for (std::size_t l = 0; l < L; l++)
+      model.elements[z].mix.emplace_back(mix.begin() + (z * L + l) * B * K,
+                                         mix.begin() + (z * L + l + 1) * B * K);
+}
+
+void read_moment(const File& file, const Json& architecture, Model& model) {
+  model.cutoff = architecture["cutoff"].number();
+  model.radial = integer(architecture, "radial"), model.degree = integer(architecture, "degree");
+  model.channels = model.linear = integer(architecture, "channels");
+  // More partners than channels would be counted twice; there are no more than that.
+  model.partners = std::min(integer(architecture, "partners"), model.channels);
+  if (model.radial < 1 || model.radial > 40 || model.degree > 3 || !(model.cutoff > 0))
+    unknown_architecture();
+  for (int l = 0; l <= model.degree; l++) model.groups.push_back({l * l, 2 * l + 1});
+  read_mix(file, "mix", model);
+  const int K = model.channels, Q = model.partners;
+  const std::size_t inputs = K + static_cast<std::size_t>(model.degree + 1) * K * Q;
+  read_networks(file, model, architecture["hidden"], model.elements.size(), inputs,
+                [&](const float* weight, int outputs) {
+                  return merge_symmetric(model, weight, outputs, [&](int l, int q, int k) {
+                    return weight + (K + (static_cast<std::ptrdiff_t>(l) * Q + q) * K + k) * outputs;
+                  });
+                });
+}
+
+// The header's `kernel` and the tensors of that name hold the expansion: deeppot_export.py.
+void read_deeppot(const File& file, const Json& architecture, Model& model) {
+  if (!file.header.has("kernel"))
+    throw std::runtime_error("this model of deepmd-kit has no expansion that the kernel could run "
+                             "(docs/deepmd.md says which have); Python evaluates it");
+  const Json& kernel = file.header["kernel"];
+  model.cutoff = kernel["cutoff"].number(), model.onset = kernel["onset"].number();
+  model.end = kernel["end"].number();
+  model.nodes = integer(kernel, "nodes"), model.sets = integer(kernel, "sets");
+  model.channels = integer(kernel, "channels"), model.partners = integer(kernel, "partners");
+  model.degree = 1, model.radial = model.nodes * model.sets;
+  if (!(model.cutoff > 0 && model.onset >= 0 && model.onset < model.cutoff && model.end > 0) ||
+      model.nodes < 16 || model.nodes > 1024 || model.nodes % 16 || model.sets < 1 ||
+      model.sets > 2 || model.partners > model.channels)
+    unknown_architecture();
+  if (model.partners)
+    model.groups.push_back({0, 4});
+  else
+    model.linear = model.channels;
+  read_mix(file, "kernel.mix", model);
+  const std::size_t Z = model.elements.size(), K = model.channels;
+  const auto constant = file.read("kernel.constant", {Z, K});
+  const int Q = model.partners;
+  read_networks(file, model, architecture["hidden"], whole(kernel["networks"], Z),
+                whole(kernel["inputs"], kLargest), [&](const float* weight, int outputs) {
+                  return merge_symmetric(model, weight, outputs, [&](int, int q, int k) {
+                    return weight + (static_cast<std::ptrdiff_t>(k) * Q + q) * outputs;
+                  });
+                });
+  const std::size_t width = model.elements[0].layers[0].outputs;
+  const auto bias = file.read("kernel.bias", {Z, width});
+  for (std::size_t z = 0; z < Z; z++) {
+    Element& element = model.elements[z];
+    element.constant.assign(constant.begin() + z * K, constant.begin() + (z + 1) * K);
+    element.layers[0].bias.assign(bias.begin() + z * width, bias.begin() + (z + 1) * width);
+    element.layers[0].copies = 0;
+    for (std::size_t i = 0; i < element.layers.size(); i++) {
+      Layer& layer = element.layers[i];
+      layer.activation = Activation::tanh;
+      if (i && layer.outputs == 2 * layer.inputs) layer.copies = 2;
+    }
+  }
 }
 
 }  // namespace
@@ -109,82 +274,29 @@ int atomic_number(const std::string& symbol) {
 }
 
 std::unique_ptr<Model> parse_model(const std::string& content) {
-  std::uint64_t length = 0;
-  if (content.size() >= 8) std::memcpy(&length, content.data(), 8);
-  if (content.size() < 10 || content[8] != '{' || length > content.size() - 8)
-    throw std::runtime_error("not a whole safetensors file; copy the model again");
-  const Json file = Json::parse(content.substr(8, length));
-  if (!file.has("__metadata__") || !file["__metadata__"].has("huozi"))
-    throw std::runtime_error("a safetensors file, but not a Huozi model (no header)");
-  const Json header = Json::parse(file["__metadata__"]["huozi"].text());
-  const std::string format = header["format"].text();
-  if (format != kFormat)
-    throw std::runtime_error("format " + format + "; this kernel reads " + kFormat);
-  const Json& architecture = header["architecture"];
-  if (architecture["name"].text() != "moment")
-    throw std::runtime_error("the kernel runs the architecture moment, this is " +
-                             architecture["name"].text());
-
+  const File file(content);
   static std::atomic<std::uint64_t> models{0};
   auto model = std::make_unique<Model>();
   model->number = ++models;
-  const auto integer = [&](const char* name) {
-    return static_cast<int>(whole(architecture[name], kLargest));
-  };
-  model->cutoff = architecture["cutoff"].number();
-  model->radial = integer("radial"), model->degree = integer("degree");
-  model->channels = integer("channels");
-  // More partners than channels would be counted twice; there are no more than that.
-  model->partners = std::min(integer("partners"), model->channels);
-  if (model->radial < 1 || model->radial > 40 || model->degree > 3 || !(model->cutoff > 0))
-    throw std::runtime_error("an architecture that the kernel does not know");
-
-  const char* data = content.data() + 8 + length;
-  const std::size_t size = content.size() - 8 - length;
-  const auto read = [&](const std::string& name, const std::vector<std::size_t>& shape) {
-    return tensor(file[name], data, size, name, shape);
-  };
-  const auto& symbols = header["elements"].array();
-  const std::size_t Z = symbols.size(), L = model->degree + 1, B = model->radial * Z,
-                    K = model->channels;
-  model->elements.resize(Z);
-  const std::vector<float> mix = read("mix", {Z, L, B, K});
-  const auto& hidden = architecture["hidden"].array();
-  if (!Z || Z > 118 || hidden.empty()) throw std::runtime_error("no elements, or no network");
-  const std::size_t width = whole(hidden.back(), kLargest);
-  const std::vector<float> readout = read("readout", {Z, width});
-  for (std::size_t z = 0; z < Z; z++) {
-    Element& element = model->elements[z];
-    element.number = atomic_number(symbols[z].text());
-    if (!element.number) throw std::runtime_error("unknown element " + symbols[z].text());
-    element.e0 = header["e0_eV"].array().at(z).number();
-    for (std::size_t l = 0; l < L; l++)
-      element.mix.emplace_back(mix.begin() + (z * L + l) * B * K,
-                               mix.begin() + (z * L + l + 1) * B * K);
-    element.readout.assign(readout.begin() + z * width, readout.begin() + (z + 1) * width);
+  const auto& symbols = file.header["elements"].array();
+  if (symbols.empty() || symbols.size() > 118)
+    throw std::runtime_error("no elements, or no network");
+  for (const Json& symbol : symbols) {
+    Element element;
+    element.number = atomic_number(symbol.text());
+    if (!element.number) throw std::runtime_error("unknown element " + symbol.text());
+    element.e0 = file.header["e0_eV"].array().at(model->elements.size()).number();
+    model->elements.push_back(std::move(element));
   }
-  std::size_t inputs = K + L * K * model->partners;
-  for (std::size_t i = 0; i < hidden.size(); i++) {
-    const std::size_t outputs = whole(hidden[i], kLargest);
-    const std::string name = "layers." + std::to_string(i);
-    const auto weight = read(name + ".weight", {Z, inputs, outputs});
-    const auto bias = read(name + ".bias", {Z, outputs});
-    for (std::size_t z = 0; z < Z; z++) {
-      Layer layer;
-      layer.residual = inputs == outputs;
-      layer.outputs = static_cast<int>(outputs);
-      layer.weight.assign(weight.begin() + z * inputs * outputs,
-                          weight.begin() + (z + 1) * inputs * outputs);
-      if (i == 0)
-        layer.weight = merge_symmetric(layer.weight, layer.outputs, model->degree,
-                                       model->channels, model->partners);
-      layer.inputs = static_cast<int>(layer.weight.size() / outputs);
-      layer.bias.assign(bias.begin() + z * outputs, bias.begin() + (z + 1) * outputs);
-      model->elements[z].layers.push_back(std::move(layer));
-    }
-    inputs = outputs;
-  }
-  for (Element& element : model->elements) element.vacuum = vacuum_energy(element);
+  const Json& architecture = file.header["architecture"];
+  const std::string name = architecture["name"].text();
+  if (name == "moment")
+    read_moment(file, architecture, *model);
+  else if (name == "deeppot")
+    read_deeppot(file, architecture, *model);
+  else
+    throw std::runtime_error("the kernel does not run the architecture " + name);
+  for (Element& element : model->elements) element.vacuum = vacuum_energy(*model, element);
   return model;
 }
 

@@ -1,4 +1,4 @@
-// A moment potential as the kernel holds it. See docs/kernel.md for the equations.
+// A moment potential, or an expanded DeepPot-SE, as the kernel holds it.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,15 @@
 
 namespace huozi {
 
+enum class Activation { silu, tanh };
+
 struct Layer {
   int inputs = 0, outputs = 0;
+  Activation activation = Activation::silu;
   std::vector<float> weight;  // inputs * outputs
   std::vector<float> bias;    // outputs
-
-  bool residual = false;
+  std::vector<float> step;    // outputs, factors of the activation; or none
+  int copies = 0;             // of the inputs, side by side, that are added to the outputs
 };
 
 // What belongs to the atoms of one element.
@@ -22,14 +25,25 @@ struct Element {
   double e0 = 0;    // energy of the isolated atom, eV
   double vacuum = 0;  // network at a zero descriptor, eV
   std::vector<std::vector<float>> mix;  // per degree: radial functions of all species * channels
+  std::vector<float> constant;  // added to harmonic 0 of each channel; or none
   std::vector<Layer> layers;
   std::vector<float> readout;
+};
+
+// Harmonics over which products of two channels are summed.
+struct Group {
+  int first, count;
 };
 
 struct Model {
   std::uint64_t number = 0;  // of this model in this process; an address may be used again
   double cutoff = 0;  // Å
   int radial = 0, degree = 0, channels = 0, partners = 0;
+  int linear = 0;             // channels whose harmonic 0 is an invariant by itself
+  std::vector<Group> groups;  // each gives products of all channels with the partners
+  // Of the radial functions of chebyshev.h; no nodes: those of geometry.h.
+  int nodes = 0, sets = 0;
+  double onset = 0, end = 0;
   std::vector<Element> elements;
 
   int functions() const { return radial * static_cast<int>(elements.size()); }

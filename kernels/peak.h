@@ -4,7 +4,7 @@
 #include <chrono>
 #include <vector>
 
-#include "moment.h"
+#include "product.h"
 
 namespace HUOZI_ISA {
 

@@ -72,6 +72,10 @@ inline Vec at_least(const Vec& v, float least) {
   return each([least](Register x) { return x > least ? x : least - Register{}; }, v);
 }
 
+inline Vec at_most(const Vec& v, float most) {
+  return each([most](Register x) { return x < most ? x : most - Register{}; }, v);
+}
+
 inline Vec square_root(const Vec& v) {
   return each(
       [](Register x) {
@@ -81,7 +85,7 @@ inline Vec square_root(const Vec& v) {
       v);
 }
 
-// exp(x) for |x| < 87 to 2e-7: 2^n times a polynomial on half an octave to either side of 0.
+// exp(x) to 2e-7, |x| held below 80: 2^n times a polynomial on half an octave to either side of 0.
 inline Vec exponential(const Vec& v) {
   return each(
       [](Register x) {
@@ -97,7 +101,7 @@ inline Vec exponential(const Vec& v) {
         const IntRegister power = (__builtin_convertvector(n, IntRegister) + 127) << 23;
         return p * reinterpret_cast<Register>(power);
       },
-      v);
+      at_most(at_least(v, -80.0f), 80.0f));
 }
 
 // One round of a transposition: blocks of `Distance` elements change places between two rows.

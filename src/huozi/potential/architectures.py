@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field, TypeAdapter
 
 from huozi.arrays import jax, jnp
-from huozi.potential import deeppot, deeppot_table, deeppot_training, moment
+from huozi.potential import deeppot, deeppot_kernel, deeppot_table, deeppot_training, moment
 from huozi.potential.deeppot_settings import DeepPotConfig
 from huozi.potential.moment import MomentConfig
 from huozi.potential.moments import has_moments, moments, pull, trainable_pull
@@ -49,6 +49,16 @@ def fold(raw: Params, config: Any, scaling: Params) -> Params:
     if isinstance(config, MomentConfig):
         return moment.fold(raw, scaling)
     return deeppot_training.fold(raw, config, scaling)
+
+
+def kernel_refusal(config: Any, params: Params) -> str | None:
+    """Why the compiled kernel cannot run a model; None if it can."""
+    return None if isinstance(config, MomentConfig) else deeppot_kernel.refusal(config, params)
+
+
+def kernel_part(config: Any, params: Params) -> Any:
+    """Return what a model file holds for the kernel beside parameters: header, tensors; or None."""
+    return None if isinstance(config, MomentConfig) else deeppot_kernel.kernel_part(config, params)
 
 
 def element_energies_from_moments(

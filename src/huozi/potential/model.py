@@ -24,12 +24,19 @@ from huozi.neighbors import (
     forces_from_pairs,
     virial_from_pairs,
 )
-from huozi.potential.architectures import Architecture, Params, pair_gradient, read_architecture
+from huozi.potential.architectures import (
+    Architecture,
+    Params,
+    kernel_part,
+    kernel_refusal,
+    pair_gradient,
+    read_architecture,
+)
 from huozi.potential.batch import element_rows
-from huozi.potential.moment import MomentConfig
 from huozi.systems import System
 
 FORMAT = "huozi-potential-2"
+KERNEL = "kernel."  # tensors that follow from the others, for the compiled kernel
 BLOCK = 128
 Engine = Literal["auto", "kernel", "xla"]
 
@@ -84,9 +91,10 @@ class Model:
         ValueError
             If it was asked for and cannot.
         """
-        if not isinstance(self.config, MomentConfig):
+        refusal = kernel_refusal(self.config, self.params)
+        if refusal is not None:
             if self.engine == "kernel":
-                raise ValueError(f"the compiled kernel does not run {self.config.name} models yet")
+                raise ValueError(refusal)
             return False
         single = self.params["readout"].dtype == jnp.float32
         if self.engine == "kernel":
@@ -141,6 +149,10 @@ class Model:
             "units": {"energy": "eV", "length": "Å"},
             "metadata": self.metadata,
         }
+        for_kernel = kernel_part(self.config, self.params)
+        if for_kernel is not None:
+            header["kernel"] = for_kernel[0]
+            tensors |= {KERNEL + name: x for name, x in for_kernel[1].items()}
         header["sha256"] = model_digest(header, tensors)
         return save(tensors, metadata={"huozi": json.dumps(header)})
 
@@ -193,7 +205,7 @@ def load_model(path: str | Path) -> Model:
         config=read_architecture(header["architecture"]),
         elements=tuple(chemical_symbols.index(s) for s in header["elements"]),
         e0=tuple(header["e0_eV"]),
-        params=_unflatten(tensors),
+        params=_unflatten({n: x for n, x in tensors.items() if not n.startswith(KERNEL)}),
         metadata=header["metadata"],
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -110,25 +110,40 @@ def convert(
     Example: dp convert-backend frozen.pth model.dp; huozi convert model.dp model.safetensors
     """
     from huozi.potential.deepmd_convert import convert as read
+    from huozi.potential.deeppot_kernel import refusal, table_error
+    from huozi.potential.deeppot_settings import DeepPotConfig
 
     if out.exists():
         raise ValueError(f"{out} exists; choose another name, or remove it")
     converted = read(model).astype("float32" if single else "float64")
     converted.save(out)
     kinds = [part["name"] for part in converted.config.model_dump()["descriptors"]]
+    config = cast(DeepPotConfig, converted.config)
+    refused = refusal(config, converted.params)
+    table = table_error(config, converted.params)
     summary = {
         "model": str(out),
         "descriptors": kinds,
         "elements": list(converted.symbols),
         "cutoff_A": converted.cutoff,
         "isolated_atom_eV": dict(zip(converted.symbols, map(float, converted.e0), strict=True)),
+        "kernel": refused or "runs",
+        "table_error_eV": table,
     }
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(json.dumps(summary, ensure_ascii=False))
         return
     typer.echo(
         f"{out}: {' + '.join(kinds)}, {' '.join(converted.symbols)}, cutoff {converted.cutoff} Å"
     )
+    if table is None:
+        typer.echo(f"{refused}; JAX runs it")
+    else:
+        typer.echo(
+            "the compiled kernel and LAMMPS run it from a table of the embedding, whose largest "
+            f"error in the energy of a pair is {table:.1e} eV"
+            + ("" if single else "; convert with --float32, the precision in which they compute")
+        )
 
 
 def _print_metrics(values: dict[str, Any], frames: str) -> None:

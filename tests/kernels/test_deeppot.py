@@ -1,0 +1,95 @@
+"""Models of deepmd-kit in the compiled kernel: its expansion gives what the network gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from huozi import kernels
+from huozi.cli.main import app
+from huozi.potential import load_model
+from huozi.potential.deepmd_convert import convert
+from huozi.potential.deeppot_kernel import table_error
+from huozi.systems import System
+from tests.kernels.test_kernel import random_system
+from tests.potential.deepmd.test_convert import HERE, REFERENCE, system_of
+
+pytestmark = pytest.mark.skipif(
+    not kernels.is_available(), reason="the compiled kernel was not built"
+)
+
+
+@pytest.mark.parametrize("name", ["se_a.yaml", "dpa1_concat_plain.yaml"])
+def test_equals_the_network_in_double_precision(name: str, tmp_path: Path) -> None:
+    """Reference is deepmd-kit's own for crystal and cluster; the model has been in a file."""
+    convert(HERE / name).astype("float32").save(tmp_path / "model.safetensors")
+    kernel = replace(load_model(tmp_path / "model.safetensors"), engine="kernel")
+    for case in REFERENCE[name][:2]:
+        found = kernel.evaluate(system_of(case))
+        for value, expected in (
+            (found.energy, case["energy"]),
+            (found.forces, case["forces"]),
+            (found.virial, case["virial"]),
+        ):
+            error = np.abs(np.asarray(value) - expected).max()
+            assert error <= 1e-5 * np.abs(expected).max() + 1e-6
+
+
+@pytest.mark.parametrize("name", ["se_a.yaml", "se_r.yaml", "dpa1_concat_plain.yaml"])
+def test_forces_and_virial_are_derivatives(name: str) -> None:
+    """By finite differences in float64, of atoms at random."""
+    model = convert(HERE / name)
+    system = random_system(3, model.elements, 12, 0.05)
+    found, step = model.evaluate(system), 1e-5
+    rng = np.random.default_rng(0)
+    along = rng.normal(size=system.positions.shape)
+    strain = rng.normal(size=(3, 3))
+
+    def energy(shift: float, stretch: float) -> float:
+        deform = np.eye(3) + stretch * strain
+        positions = (system.positions + shift * along) @ deform
+        moved = System(system.species, positions, system.cell @ deform, system.pbc)
+        return float(model.evaluate(moved).energy)
+
+    slope = (energy(step, 0) - energy(-step, 0)) / (2 * step)
+    assert slope == pytest.approx(-float((found.forces * along).sum()), rel=1e-6, abs=1e-8)
+    slope = (energy(0, step) - energy(0, -step)) / (2 * step)
+    assert slope == pytest.approx(-float((found.virial * strain).sum()), rel=1e-6, abs=1e-8)
+
+
+def test_models_that_it_cannot_run_are_refused_with_the_reason() -> None:
+    for name, reason in (
+        ("hybrid.yaml", "not hybrids"),
+        ("zbl.dp", "a pair table"),
+        ("dpa1_strip_attention.yaml", "attention"),
+        ("se_r.yaml", "a shortcut around the first layer"),
+        ("se_a_one_side.dp", "excluded pairs and statistics of non-zero mean"),
+    ):
+        model = replace(convert(HERE / name).astype("float32"), engine="kernel")
+        assert table_error(model.config, model.params) is None
+        with pytest.raises(ValueError, match=reason):
+            model.evaluate(system_of(REFERENCE[name][0]))
+
+
+def test_the_command_converts_and_measures_the_table(tmp_path: Path) -> None:
+    out = tmp_path / "model.safetensors"
+
+    def run(*options: str) -> Any:
+        command = ["convert", str(HERE / "se_a.yaml"), str(out), *options]
+        return CliRunner().invoke(app, command, catch_exceptions=True)
+
+    done = run("--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    model = load_model(out)
+    assert found["table_error_eV"] == pytest.approx(table_error(model.config, model.params))
+    assert found["table_error_eV"] < 1e-6
+    again = run()
+    assert isinstance(again.exception, ValueError)
+    assert "exists; choose another name" in str(again.exception)

@@ -221,7 +221,7 @@ void read_moment(const File& file, const Json& architecture, Model& model) {
                 });
 }
 
-// The header's `kernel` and the tensors of that name hold the expansion: deeppot_export.py.
+// The header's `kernel` and the tensors of that name hold the expansion: deeppot_kernel.py.
 void read_deeppot(const File& file, const Json& architecture, Model& model) {
   if (!file.header.has("kernel"))
     throw std::runtime_error("this model of deepmd-kit has no expansion that the kernel could run "

@@ -6,9 +6,17 @@ import os
 
 import pytest
 
+from huozi.arrays import jax
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One cache for each process of the session: JAX does not write its files aside."""
+    """Give each process of the session a cache, and its children one of their own.
+
+    JAX does not write its files aside, and children are killed in many tests: what they leave
+    half-written must not be read here, where warnings are errors.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir(f"jax-{worker}"))
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir(f"jax-{worker}-children"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

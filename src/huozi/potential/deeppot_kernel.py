@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huozi.arrays import jax, jnp
-from huozi.potential.deeppot import RADIAL_ONLY_FACTOR, Params, element_energies, fit
+from huozi.potential.deeppot import RADIAL_ONLY_FACTOR, Params, element_energies, fit, gram
 from huozi.potential.deeppot_settings import DeepPotConfig, Dpa1Config, SeRConfig
-from huozi.potential.deeppot_table import expand, fades_types, largest
-from huozi.potential.environment import switch
+from huozi.potential.deeppot_table import expand, fades_types, largest, radial_functions
 
 Array = NDArray[Any]
 
@@ -151,13 +150,10 @@ def _pair_energies(
     distance: Array,
 ) -> Array:
     """Energies above E0 of atoms z with one neighbour each, as the kernel finds them."""
-    nodes, sets = header["nodes"], header["sets"]
-    w = np.asarray(switch(distance, header["onset"], header["cutoff"]))
-    s = w / distance
-    angle = np.arccos(np.clip(2 * s / header["end"] - 1, -1, 1))
-    functions = s[:, None] * np.cos(angle[:, None] * np.arange(nodes))
-    functions = np.concatenate([functions, w[:, None] * functions][:sets], 1)
-    mix = tensors["mix"][z].reshape(2, -1, sets * nodes, header["channels"])[:, other]
+    cut = config.model_copy(update={"nodes": header["nodes"]})
+    values, _ = radial_functions(jnp.asarray(distance), cut)
+    functions = np.stack(values, 1)
+    mix = tensors["mix"][z].reshape(2, -1, functions.shape[1], header["channels"])[:, other]
     constant = tensors["constant"][z]
     (part,), (made,) = config.descriptors, params["descriptors"]
 
@@ -165,9 +161,7 @@ def _pair_energies(
         if isinstance(part, SeRConfig):
             x = radial
         else:
-            axis = header["partners"]
-            x = radial[:, :, None] * radial[:, None, :axis]
-            x = (x + angular[:, :, None] * angular[:, None, :axis]).reshape(len(x), -1)
+            x = np.asarray(gram(jnp.stack([jnp.asarray(radial), angular], 1), header["partners"]))
         if isinstance(part, Dpa1Config) and part.types_to_fitting:
             own = np.broadcast_to(np.asarray(made["types"][z]), (len(x), part.type_size))
             x = np.concatenate([x, own], 1)

@@ -162,6 +162,8 @@ void read_networks(const File& file, Model& model, const Json& widths, std::size
   if (widths.array().empty()) throw std::runtime_error("no elements, or no network");
   for (std::size_t i = 0; i < widths.array().size(); i++) {
     const std::size_t outputs = whole(widths.array()[i], kLargest);
+    if (i == 0 && inputs == outputs)  // it would add invariants that the kernel does not keep
+      throw std::runtime_error("a shortcut around the first layer, which the kernel does not run");
     const std::string name = "layers." + std::to_string(i);
     const auto weight = file.read(name + ".weight", {stack, inputs, outputs});
     const auto bias = file.read(name + ".bias", {stack, outputs});
@@ -256,7 +258,6 @@ void read_deeppot(const File& file, const Json& architecture, Model& model) {
     Element& element = model.elements[z];
     element.constant.assign(constant.begin() + z * K, constant.begin() + (z + 1) * K);
     element.layers[0].bias.assign(bias.begin() + z * width, bias.begin() + (z + 1) * width);
-    element.layers[0].copies = 0;
     for (std::size_t i = 0; i < element.layers.size(); i++) {
       Layer& layer = element.layers[i];
       layer.activation = Activation::tanh;

@@ -131,6 +131,17 @@ def test_auto_takes_the_kernel_for_single_precision_alone() -> None:
         replace(model, engine="kernel").uses_kernel()
 
 
+def test_a_first_layer_as_wide_as_the_descriptor_is_refused() -> None:
+    """Its shortcut adds all invariants; the kernel keeps those that differ."""
+    config = MomentConfig(cutoff=4.0, radial=6, degree=0, channels=4, partners=2, hidden=(12,))
+    model = random_model((1, 8), config).astype("float32")
+    assert not model.uses_kernel()
+    with pytest.raises(ValueError, match="shortcut around the first layer"):
+        replace(model, engine="kernel").uses_kernel()
+    with pytest.raises(ValueError, match="shortcut around the first layer"):
+        kernels.load(model.to_bytes())
+
+
 def test_a_file_that_is_not_a_whole_model_is_refused() -> None:
     content = random_model((1, 8)).astype("float32").to_bytes()
     for broken, message in (

@@ -53,7 +53,11 @@ def fold(raw: Params, config: Any, scaling: Params) -> Params:
 
 def kernel_refusal(config: Any, params: Params) -> str | None:
     """Why the compiled kernel cannot run a model; None if it can."""
-    return None if isinstance(config, MomentConfig) else deeppot_kernel.refusal(config, params)
+    if not isinstance(config, MomentConfig):
+        return deeppot_kernel.refusal(config, params)
+    if config.hidden[0] == config.descriptor_size:
+        return "the compiled kernel does not run models with a shortcut around the first layer"
+    return None
 
 
 def kernel_part(config: Any, params: Params) -> Any:

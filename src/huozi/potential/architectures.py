@@ -65,12 +65,10 @@ def kernel_part(config: Any, params: Params) -> Any:
     return None if isinstance(config, MomentConfig) else deeppot_kernel.kernel_part(config, params)
 
 
-def element_energies_from_moments(
-    params: Params, config: Any, element: int, moment_rows: Any
-) -> Any:
-    """Energies (n,) above E0, eV, of atoms of one element."""
+def element_energies_from_moments(params: Params, config: Any, element: int, *rows: Any) -> Any:
+    """Energies (n,) above E0, eV, of atoms of one element, from their moments (and noise)."""
     module = moment if isinstance(config, MomentConfig) else deeppot_table
-    return module.element_energies(params, config, element, moment_rows)
+    return module.element_energies(params, config, element, *rows)
 
 
 def by_segments(function: Any, segments: tuple[int, ...], *rows: Any) -> Any:
@@ -127,16 +125,20 @@ def pair_gradient(
 
 
 def batch_gradient(
-    params: Params, config: Any, segments: tuple[int, ...], batch: Any
+    params: Params, config: Any, segments: tuple[int, ...], batch: Any, noise: Any = None
 ) -> tuple[Any, Any]:
-    """Energies (A,) and gradient (A, m, 3) of the rows of a batch, for training."""
+    """Energies (A,) and gradient (A, m, 3) of the rows of a batch, for training.
+
+    `noise` (A, D) is added to the descriptors of the moment architecture, if given.
+    """
     if has_moments(config):
+        extra = () if noise is None else (noise,)
 
         def total(moment_rows: Any) -> tuple[Any, Any]:
-            def energies(element: int, rows: Any) -> Any:
-                return element_energies_from_moments(params, config, element, rows)
+            def energies(element: int, *rows: Any) -> Any:
+                return element_energies_from_moments(params, config, element, *rows)
 
-            e = by_segments(energies, segments, moment_rows)
+            e = by_segments(energies, segments, moment_rows, *extra)
             return jnp.sum(e), e
 
         gradient, found = jax.grad(total, has_aux=True)(batch.moments)

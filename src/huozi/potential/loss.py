@@ -26,11 +26,13 @@ class Weights(NamedTuple):
     virial: Any
 
 
-def predict(params: Params, config: Any, segments: tuple[int, ...], batch: Batch) -> Prediction:
-    """Evaluate a batch."""
+def predict(
+    params: Params, config: Any, segments: tuple[int, ...], batch: Batch, noise: Any = None
+) -> Prediction:
+    """Evaluate a batch, with `noise` (A, D) on the descriptors if given."""
     frames = batch.atoms.shape[0]
 
-    energies, pairs = batch_gradient(params, config, segments, batch)
+    energies, pairs = batch_gradient(params, config, segments, batch, noise)
     table = Neighbors(batch.index, None, batch.reverse, batch.species >= 0)
 
     def by_frame(rows: Any) -> Any:
@@ -48,13 +50,14 @@ def loss(
     segments: tuple[int, ...],
     weights: Weights,
     batch: Batch,
+    noise: Any = None,
 ) -> Any:
     """Weighted mean squares: energy and virial errors squared per atom, forces per component.
 
     The energy term is dE^2 / N, as in Zhang et al., Phys. Rev. Lett. 120, 143001 (2018), so that
     the energies of large frames, whose errors add up, count no more than those of small ones.
     """
-    found = predict(params, config, segments, batch)
+    found = predict(params, config, segments, batch, noise)
     energy = batch.energy_weight * (found.energy - batch.energy) ** 2 / batch.atoms
     forces = batch.force_weight[:, None] * (found.forces - batch.forces) ** 2
 

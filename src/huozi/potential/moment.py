@@ -155,10 +155,15 @@ def network(layers: list[Params], readout: Any, x: Any) -> Any:
     return x @ readout
 
 
-def element_energies(params: Params, config: MomentConfig, element: int, moments: Any) -> Any:
-    """Energies (n,) above E0, eV, of atoms of the model's element number `element`."""
+def element_energies(
+    params: Params, config: MomentConfig, element: int, moments: Any, noise: Any = 0.0
+) -> Any:
+    """Energies (n,) above E0, eV, of atoms of the model's element number `element`.
+
+    `noise` (n, D) is added to the descriptors; training uses it against overfitting.
+    """
     layers = [{k: v[element] for k, v in layer.items()} for layer in params["layers"]]
     readout = params["readout"][element]
     x = descriptors(params["mix"][element], moments, config)
     vacuum = network(layers, readout, jnp.zeros((1, x.shape[1]), x.dtype))
-    return network(layers, readout, x) - vacuum
+    return network(layers, readout, x + noise) - vacuum

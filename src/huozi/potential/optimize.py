@@ -25,8 +25,9 @@ LEAST_ENERGY_WEIGHT, LARGEST_ENERGY_WEIGHT = 0.02, 20.0
 
 
 class Schedule(NamedTuple):
-    """What changes from step to step: learning rate, loss prefactors, memory of the average."""
+    """What changes from step to step: number, learning rate, prefactors, memory of the average."""
 
+    step: Any
     learning_rate: Any
     weights: Weights
     memory: Any
@@ -90,7 +91,8 @@ def schedule_at(
         grown(energy_weight), np.float32(config.force_weight), grown(config.virial_weight)
     )
     memory = math.exp(-pace / config.ema) if config.ema else 0.0
-    return Schedule(np.float32(rate), weights, np.float32(min(memory, (1 + step) / (10 + step))))
+    memory = min(memory, (1 + step) / (10 + step))
+    return Schedule(np.int32(step), np.float32(rate), weights, np.float32(memory))
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -123,13 +125,15 @@ def make_step(
     segments: tuple[int, ...],
 ) -> Step:
     """Compile the training step for batches with `segments` rows of each element."""
+    noisy = isinstance(config.architecture, MomentConfig) and config.descriptor_noise > 0
 
-    def objective(raw: Params, batch: Batch, weights: Weights) -> Any:
+    def objective(raw: Params, batch: Batch, schedule: Schedule) -> Any:
         params = fold(raw, config.architecture, scaling)
-        return loss(params, config.architecture, segments, weights, batch)
+        noise = descriptor_noise(config, scaling, segments, schedule.step) if noisy else None
+        return loss(params, config.architecture, segments, schedule.weights, batch, noise)
 
     def step(learner: Learner, batch: Batch, schedule: Schedule) -> tuple[Learner, Any]:
-        value, gradient = jax.value_and_grad(objective)(learner.raw, batch, schedule.weights)
+        value, gradient = jax.value_and_grad(objective)(learner.raw, batch, schedule)
         updates, state = optimizer.update(gradient, learner.optimizer, learner.raw)
         updates = jax.tree.map(lambda u: schedule.learning_rate * u, updates)
         raw = optax.apply_updates(learner.raw, updates)
@@ -141,6 +145,24 @@ def make_step(
         return Learner(raw, averaged, state), value
 
     return jax.jit(step, donate_argnums=0)
+
+
+def descriptor_noise(
+    config: TrainConfig, scaling: Params, segments: tuple[int, ...], step: Any
+) -> Any:
+    """Noise (A, D) for the descriptors of a step's atoms, other ones for every step.
+
+    Uniform, with `descriptor_noise` times the descriptors' own deviation as its deviation: eight
+    random bits a value, since normal deviates would cost more than the network. Averaged over
+    the steps it penalises the curvature of the network (Bishop, Neural Comput. 7, 108 (1995)).
+    """
+    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    deviation = jnp.repeat(scaling["deviation"], np.array(segments), axis=0)
+    rows, size = deviation.shape
+    words = jax.random.bits(key, (rows, -(-size // 4)), jnp.uint32)
+    levels = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(rows, -1)[:, :size]
+    unit = (levels.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
+    return config.descriptor_noise * deviation * unit
 
 
 def scaling_from_data(

@@ -36,6 +36,11 @@ class TrainConfig(BaseModel):
     batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
+    descriptor_noise: float = Field(
+        0.3,
+        ge=0,
+        description="Noise on the descriptors in training (moment), in their own deviations.",
+    )
     energy_weight: tuple[float, float] | None = Field(
         None,
         description="Energy prefactor at start and end, per eV^2/atom; without it, the wider the "

@@ -15,16 +15,19 @@ from huozi.kernels.library import _library
 from huozi.neighbors import build_neighbors
 from huozi.potential import Model, MomentConfig
 from huozi.systems import System
+from tests.kernels.conftest import random_system
 from tests.potential.conftest import random_model
 
 pytestmark = pytest.mark.skipif(
     not kernels.is_available(), reason="the compiled kernel was not built"
 )
 
-ELEMENTS = (1, 8, 29)
 CONFIGS = (
+    MomentConfig(),
     MomentConfig(cutoff=4.0, radial=6, channels=8, partners=4, hidden=(16, 16)),
-    MomentConfig(cutoff=3.2, radial=12, degree=2, channels=5, partners=5, hidden=(7,)),
+    MomentConfig(cutoff=4.5, radial=7, degree=2, channels=9, partners=9, hidden=(21, 21, 5)),
+    MomentConfig(cutoff=3.0, radial=12, degree=0, channels=3, partners=1, hidden=(4,)),
+    MomentConfig(cutoff=5.0, radial=17, degree=1, channels=33, partners=2, hidden=(40, 40)),
 )
 SCALES = {"solid": 2.0, "liquid": 2.3, "gas": 8.0, "tiny cell": 1.3}
 """Edge of a cube for each atom, Å; in a tiny cell an atom sees tens of its own images."""
@@ -47,18 +50,6 @@ class Output(ctypes.Structure):
         (name, ctypes.c_void_p)
         for name in ("energy", "energies", "forces", "virial", "atom_virials")
     )
-
-
-def random_system(rng: np.random.Generator, atoms: int, scale: float) -> System:
-    """Atoms not closer than 0.7 Å, also outside the cell; skewed cell, any open directions."""
-    edge = scale * atoms ** (1 / 3)
-    cell = edge * (np.eye(3) + 0.15 * rng.uniform(-1, 1, size=(3, 3)))
-    positions = np.zeros((0, 3))
-    while len(positions) < atoms:
-        new = rng.uniform(-0.5, 1.5, size=3) @ cell
-        if len(positions) == 0 or np.linalg.norm(positions - new, axis=1).min() > 0.7:
-            positions = np.vstack([positions, new])
-    return System(rng.choice(ELEMENTS, atoms), positions, cell, rng.integers(0, 2, 3).astype(bool))
 
 
 def by_ghosts(model: Model, system: System, rng: np.random.Generator, threads: int) -> dict:
@@ -84,7 +75,7 @@ def by_ghosts(model: Model, system: System, rng: np.random.Generator, threads: i
     owner = np.array([*range(n), *(key[0] for key in images)], int)
     shifts = np.array([[0, 0, 0]] * n + [key[1:] for key in images], float).reshape(-1, 3)
     positions = system.positions[owner] + shifts @ system.cell
-    kinds = np.array([ELEMENTS.index(z) for z in system.species], np.int32)[owner]
+    kinds = np.array([model.elements.index(z) for z in system.species], np.int32)[owner]
     near = positions[rng.integers(0, n, strangers)] + rng.normal(size=(strangers, 3))
     total = len(positions) + int(strangers)
     positions = np.ascontiguousarray(np.vstack([positions, near]))
@@ -135,14 +126,23 @@ def close(ours: np.ndarray, right: np.ndarray, scale: float) -> None:
 @given(
     seed=st.integers(0, 2**31),
     config=st.sampled_from(CONFIGS),
+    elements=st.sampled_from([(42,), (1, 8), (3, 14, 32)]),
     atoms=st.sampled_from([1, 2, 7, 36]),
     scale=st.sampled_from(sorted(SCALES)),
     threads=st.integers(1, 3),
 )
-def test_equals_jax(seed: int, config: MomentConfig, atoms: int, scale: str, threads: int) -> None:
-    rng, model = np.random.default_rng(seed), random_model(ELEMENTS, config)
+def test_equals_jax(
+    seed: int,
+    config: MomentConfig,
+    elements: tuple[int, ...],
+    atoms: int,
+    scale: str,
+    threads: int,
+) -> None:
+    rng, model = np.random.default_rng(seed), random_model(elements, config)
     # Many atoms a cube of 1.3 Å would be closer than 0.7 Å.
-    system = random_system(rng, min(atoms, 2) if scale == "tiny cell" else atoms, SCALES[scale])
+    atoms = min(atoms, 2) if scale == "tiny cell" else atoms
+    system = random_system(rng, elements, atoms, SCALES[scale])
     right = model.evaluate(system)
     table = replace(model.astype("float32"), engine="kernel").evaluate(system)
     ghosts = by_ghosts(model, system, rng, threads)

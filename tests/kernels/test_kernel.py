@@ -22,48 +22,6 @@ pytestmark = pytest.mark.skipif(
     not kernels.is_available(), reason="the compiled kernel was not built"
 )
 
-CONFIGS = (
-    MomentConfig(),
-    MomentConfig(cutoff=4.5, radial=7, degree=2, channels=9, partners=9, hidden=(21, 21, 5)),
-    MomentConfig(cutoff=3.0, radial=12, degree=0, channels=3, partners=1, hidden=(4,)),
-    MomentConfig(cutoff=5.0, radial=17, degree=1, channels=33, partners=2, hidden=(40, 40)),
-)
-
-
-def random_system(seed: int, elements: tuple[int, ...], atoms: int, density: float) -> System:
-    """Atoms at random, not closer than 0.7 Å, in a random cell with random open directions."""
-    rng = np.random.default_rng(seed)
-    edge = (atoms / density) ** (1 / 3)
-    cell = edge * (np.eye(3) + 0.2 * rng.normal(size=(3, 3)))
-    positions = np.zeros((0, 3))
-    while len(positions) < atoms:
-        new = rng.uniform(-1, 2, size=3) @ cell
-        if len(positions) == 0 or np.linalg.norm(positions - new, axis=1).min() > 0.7:
-            positions = np.vstack([positions, new])
-    pbc = rng.integers(0, 2, 3).astype(bool)
-    return System(rng.choice(elements, atoms), positions, cell, pbc)
-
-
-@settings(max_examples=10, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    config=st.sampled_from(CONFIGS),
-    elements=st.sampled_from([(1, 8), (42,), (3, 14, 32)]),
-    atoms=st.sampled_from([1, 2, 40, 75]),
-    density=st.sampled_from([1e-3, 0.03, 0.15]),
-)
-def test_equals_jax_in_double_precision(
-    seed: int, config: MomentConfig, elements: tuple[int, ...], atoms: int, density: float
-) -> None:
-    """To 1e-5 of the largest component, as single precision allows."""
-    system = random_system(seed, elements, atoms, density)
-    model = random_model(elements, config)
-    kernel = replace(model.astype("float32"), engine="kernel").evaluate(system)
-    exact = model.evaluate(system)
-    for name in ("energy", "forces", "virial"):
-        ours, right = np.asarray(getattr(kernel, name)), np.asarray(getattr(exact, name))
-        assert np.abs(ours - right).max() <= 1e-5 * np.abs(right).max() + 1e-6, name
-
 
 def test_an_isolated_atom_has_its_own_energy() -> None:
     model = replace(random_model((1, 8)).astype("float32"), engine="kernel")
@@ -79,9 +37,10 @@ import sys
 import numpy as np
 from dataclasses import replace
 from huozi import kernels
-from tests.kernels.test_kernel import random_model, random_system
+from tests.kernels.conftest import random_system
+from tests.potential.conftest import random_model
 model = replace(random_model((1, 8)).astype("float32"), engine="kernel")
-system = random_system(5, (1, 8), 150, 0.1)
+system = random_system(np.random.default_rng(5), (1, 8), 150, 2.2)
 first, second = model.evaluate(system), model.evaluate(system)
 assert all(np.array_equal(a, b) for a, b in zip(first, second))
 np.savez(sys.argv[1], name=kernels.instruction_set(), **first._asdict())

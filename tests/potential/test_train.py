@@ -16,7 +16,7 @@ import pytest
 
 from huozi.potential import TrainConfig, evaluate, load_model, train
 from huozi.potential.batch import prepare
-from huozi.potential.optimize import energy_weight_from_data
+from huozi.potential.optimize import descriptor_noise, energy_weight_from_data
 from huozi.systems import Dataset, Labels
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
@@ -74,6 +74,20 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     train(morse_frames(12), tmp_path, QUICK)
     with pytest.raises(ValueError, match="other data or settings"):
         train(morse_frames(13), tmp_path, QUICK)
+
+
+def test_noise_has_the_deviation_asked_for_and_is_new_at_every_step() -> None:
+    config = TrainConfig(descriptor_noise=0.3)
+    deviation = np.array([np.linspace(1, 2, 50), np.full(50, 5.0)], np.float32)
+    first, again, second = (
+        np.asarray(descriptor_noise(config, {"deviation": deviation}, (400, 800), step))
+        for step in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert abs(np.corrcoef(first[:400].ravel(), second[:400].ravel())[0, 1]) < 5 / 20000**0.5
+    for rows, expected in ((first[:400], deviation[0]), (first[400:], deviation[1])):
+        np.testing.assert_allclose(rows.std(0), 0.3 * expected, rtol=0.15)
+        assert abs((rows / expected).mean()) < 5 * 0.3 / rows.size**0.5
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def test_training(tmp_path: Path) -> None:
     data, valid = morse_frames(8), morse_frames(4, seed=1)
     config = TrainConfig(
         steps=80,
+        batch_atoms=32,
         architecture={
             "name": "deeppot",
             "descriptors": [{"name": "se_e2_a", "cutoff": 2.4, "neuron": [4, 8], "axis": 4}],

@@ -4,7 +4,7 @@ set -euo pipefail
 folder=$1
 mkdir -p "$folder"
 python3 -m venv "$folder/deepmd"
-"$folder/deepmd/bin/pip" install -q "deepmd-kit==3.2.*" "tensorflow-cpu==2.21.*" e3nn
+"$folder/deepmd/bin/pip" install -q "deepmd-kit[lmp]==3.2.*" "tensorflow-cpu==2.21.*" e3nn
 python3 -m venv "$folder/mace"
 "$folder/mace/bin/pip" install -q "torch==2.13.0"
 "$folder/mace/bin/pip" install -q mace-torch

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
+    data: Annotated[
+        list[str],
+        typer.Argument(help=f"{DATA_HELP} Or the input.json of deepmd-kit, which names its data."),
+    ],
     out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")] = Path("run"),
     valid: Annotated[
         list[str] | None,
@@ -48,13 +51,24 @@ def train(
     from huozi.cli.progress import training_display
     from huozi.potential import TrainConfig
     from huozi.potential import train as run
+    from huozi.potential.deepmd_input import is_deepmd_input, read_deepmd_input
     from huozi.systems import read
 
     given = {"budget": budget, "steps": steps, "seed": seed}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    settings = TrainConfig.read(config, overrides)
-    dataset = read(data)
-    held_out = read(valid) if valid else None
+    overrides: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
+    held_out = None
+    if len(data) == 1 and is_deepmd_input(data[0]):
+        if config is not None:
+            raise ValueError(f"{data[0]} holds settings itself; give options, but no --config")
+        if budget is not None:
+            overrides.setdefault("steps", None)
+        settings, dataset, held_out, ignored = read_deepmd_input(data[0], overrides)
+        typer.echo(f"{data[0]}: read; without a counterpart here, and ignored:", err=True)
+        typer.echo("\n".join(f"  {line}" for line in ignored) or "  nothing", err=True)
+    else:
+        settings = TrainConfig.read(config, overrides)
+        dataset = read(data)
+    held_out = read(valid) if valid else held_out
     with training_display() as report:
         result = run(dataset, out, settings, held_out, report)
     errors = result.metrics.to_dict()

@@ -1,0 +1,180 @@
+"""The same DeepPot-SE weights in LAMMPS, by deepmd-kit (compressed) and by Huozi.
+
+    benchmarks/peers/install.sh FOLDER
+    python benchmarks/peers/lammps.py --peers FOLDER --data DATA... [--cells 1 4] [--work FOLDER]
+
+deepmd-kit trains a model of water (25-50-100, axis 16, fitting 240x3, float32), freezes and
+compresses it; Huozi converts the frozen one. The first frame of DATA, repeated, then gets
+a single energy and a run by both, in turns. deepmd-kit has the better of two threads and of two
+processes. Nothing else should run meanwhile. Writes benchmarks/results/peers-lammps.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ase.io import write as write_atoms
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from results import save  # noqa: E402
+from run_deepmd import settings  # noqa: E402
+
+from huozi import lammps  # noqa: E402
+from huozi.systems import read, write  # noqa: E402
+
+STEPS = 2000  # of the training
+CORES = len(os.sched_getaffinity(0))
+INPUT = """
+units metal
+newton on
+atom_style atomic
+read_data water.data
+replicate {cells} {cells} {cells}
+pair_style {style}
+pair_coeff * * {types}
+neighbor 1.0 bin
+neigh_modify every 1 delay 0 check yes
+timestep 0.0005
+velocity all create 300 1 loop geom
+fix 1 all nve
+thermo_modify format float %.12g
+run {warm}
+run {steps}
+"""
+
+
+def make_models(peers: Path, data: object, work: Path) -> list[str]:
+    """Train, freeze, compress and convert; the type map. Models that exist stay."""
+    dp, run = str(peers / "deepmd" / "bin" / "dp"), work / "deepmd"
+    if not (run / "compressed.pb").exists():
+        write(data, work / "train", "deepmd/npy")
+        run.mkdir(exist_ok=True)
+        (run / "input.json").write_text(json.dumps(settings(work, STEPS)))
+        for command in (
+            [dp, "--tf", "train", "input.json"],
+            [dp, "--tf", "freeze", "-o", "frozen.pb"],
+            [dp, "convert-backend", "frozen.pb", "model.dp"],
+            [dp, "--tf", "compress", "-i", "frozen.pb", "-o", "compressed.pb"],
+        ):
+            subprocess.run(command, cwd=run, check=True, stdout=sys.stderr)
+    huozi = str(Path(sys.executable).with_name("huozi"))
+    convert = [
+        huozi,
+        "convert",
+        str(run / "model.dp"),
+        str(work / "model.safetensors"),
+        "--float32",
+    ]
+    subprocess.run(convert, check=True, stdout=sys.stderr)
+    return (work / "train" / "type_map.raw").read_text().split()
+
+
+def measure(command: list[str], style: str, types: list[str], cells: int, threads: int, work: Path):
+    """Energy at the start, eV, and microseconds an atom and step."""
+    steps = max(20, 2000 // cells**3)
+    text = INPUT.format(
+        cells=cells, style=style, types=" ".join(types), warm=max(4, steps // 10), steps=steps
+    )
+    (work / "in.lammps").write_text(text)
+    count = str(threads)
+    done = subprocess.run(
+        [*command, "-in", "in.lammps", "-nocite"],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {
+            "OMP_NUM_THREADS": count,
+            "DP_INTRA_OP_PARALLELISM_THREADS": count,
+            "DP_INTER_OP_PARALLELISM_THREADS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        },
+    )
+    if done.returncode:
+        raise RuntimeError((done.stdout + done.stderr)[-2000:])
+    loops = re.findall(r"Loop time of (\S+) on .* (\d+) steps with (\d+) atoms", done.stdout)
+    seconds, steps, atoms = (float(x) for x in loops[-1])
+    table = done.stdout.split("PotEng", 1)[1].splitlines()
+    energy = float(table[1].split()[2])
+    return {
+        "atoms": int(atoms),
+        "energy_eV": energy,
+        "us_per_atom_step": 1e6 * seconds / steps / atoms,
+    }
+
+
+def main() -> None:
+    """Models, then both programs in turns."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--cells", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--work", type=Path)
+    options = parser.parse_args()
+    data = read(options.data)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (options.work or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        types = make_models(options.peers.resolve(), data, work)
+        atoms = data[0].system.to_atoms()
+        write_atoms(
+            work / "water.data",
+            atoms,
+            format="lammps-data",
+            specorder=types,
+            masses=True,
+            units="metal",
+        )
+        binary = options.peers.resolve() / "deepmd" / "bin"
+        theirs, ours = (
+            f"deepmd {work / 'deepmd' / 'compressed.pb'}",
+            f"huozi {work / 'model.safetensors'}",
+        )
+        cases = []
+        for cells in options.cells:
+            by = {
+                "deepmd-kit, threads": measure(
+                    [str(binary / "lmp")], theirs, types, cells, CORES, work
+                ),
+                "huozi, threads": measure(lammps.command(1), ours, types, cells, CORES, work),
+                "deepmd-kit, processes": measure(
+                    [str(binary / "mpirun"), "-n", str(CORES), str(binary / "lmp")],
+                    theirs,
+                    types,
+                    cells,
+                    1,
+                    work,
+                ),
+                "huozi, threads, again": measure(
+                    lammps.command(1), ours, types, cells, CORES, work
+                ),
+            }
+            best = {
+                program: min(v["us_per_atom_step"] for k, v in by.items() if k.startswith(program))
+                for program in ("deepmd-kit", "huozi")
+            }
+            energies = [by[name]["energy_eV"] for name in ("deepmd-kit, threads", "huozi, threads")]
+            count = by["huozi, threads"]["atoms"]
+            cases.append(
+                {
+                    "atoms": count,
+                    "runs": by,
+                    "ratio": best["deepmd-kit"] / best["huozi"],
+                    "energy_difference_eV_per_atom": abs(energies[0] - energies[1]) / count,
+                }
+            )
+            print(json.dumps(cases[-1], indent=1), file=sys.stderr)
+    save("peers-lammps", {"cases": cases}, sys.argv)
+
+
+if __name__ == "__main__":
+    main()

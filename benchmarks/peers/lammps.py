@@ -80,9 +80,9 @@ def make_models(peers: Path, data: object, work: Path) -> list[str]:
 
 def measure(command: list[str], style: str, types: list[str], cells: int, threads: int, work: Path):
     """Energy at the start, eV, and microseconds an atom and step."""
-    steps = max(20, 2000 // cells**3)
+    steps = max(10, 400 // cells**3)
     text = INPUT.format(
-        cells=cells, style=style, types=" ".join(types), warm=max(4, steps // 10), steps=steps
+        cells=cells, style=style, types=" ".join(types), warm=max(3, steps // 10), steps=steps
     )
     (work / "in.lammps").write_text(text)
     count = str(threads)

@@ -16,7 +16,7 @@ import pytest
 
 from huozi.potential import TrainConfig, evaluate, load_model, train
 from huozi.potential.batch import prepare
-from huozi.potential.optimize import descriptor_noise, energy_weight_from_data
+from huozi.potential.optimize import energy_weight_from_data, unit_noise
 from huozi.systems import Dataset, Labels
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
@@ -44,6 +44,18 @@ def test_learns_and_reports_what_evaluate_finds(tmp_path: Path) -> None:
     logged = [e for e in RunFolder(tmp_path).events("validation") if e["best"]][-1]
     for name in ("force_rmse_mev_per_A", "energy_rmse_mev_per_atom", "virial_rmse_mev_per_atom"):
         assert logged[name] == getattr(again, name)
+    settled = [e for e in RunFolder(tmp_path).events("validation") if e["done"] >= 0.8]
+    product = [e["force_rmse_mev_per_A"] * e["energy_rmse_mev_per_atom"] for e in settled]
+    assert settled[int(np.argmin(product))] == logged
+
+
+def test_an_early_end_keeps_the_best_until_then(tmp_path: Path) -> None:
+    config = QUICK.model_copy(update={"patience": 1, "learning_rate": 1e-12})
+    result = train(morse_frames(12), tmp_path, config)
+    first, second = RunFolder(tmp_path).events("validation")
+    assert (first["best"], second["best"]) == (True, False)
+    assert result.steps < 0.2 * config.steps
+    assert result.metrics.force_rmse_mev_per_A == first["force_rmse_mev_per_A"]
 
 
 def test_killed_run_resumes_bitwise(tmp_path: Path) -> None:
@@ -76,18 +88,16 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
         train(morse_frames(13), tmp_path, QUICK)
 
 
-def test_noise_has_the_deviation_asked_for_and_is_new_at_every_step() -> None:
-    config = TrainConfig(descriptor_noise=0.3)
+def test_noise_has_the_deviation_of_the_descriptors_and_is_new_at_every_step() -> None:
     deviation = np.array([np.linspace(1, 2, 50), np.full(50, 5.0)], np.float32)
     first, again, second = (
-        np.asarray(descriptor_noise(config, {"deviation": deviation}, (400, 800), step))
-        for step in (1, 1, 2)
+        np.asarray(unit_noise(3, step, {"deviation": deviation}, (400, 800))) for step in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert abs(np.corrcoef(first[:400].ravel(), second[:400].ravel())[0, 1]) < 5 / 20000**0.5
     for rows, expected in ((first[:400], deviation[0]), (first[400:], deviation[1])):
-        np.testing.assert_allclose(rows.std(0), 0.3 * expected, rtol=0.15)
-        assert abs((rows / expected).mean()) < 5 * 0.3 / rows.size**0.5
+        np.testing.assert_allclose(rows.std(0), expected, rtol=0.15)
+        assert abs((rows / expected).mean()) < 5 / rows.size**0.5
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,16 @@ LEAST_ENERGY_WEIGHT, LARGEST_ENERGY_WEIGHT = 0.02, 20.0
 
 
 class Schedule(NamedTuple):
-    """What changes from step to step: number, learning rate, prefactors, memory of the average."""
+    """What changes from step to step.
+
+    Number of the step, learning rate, prefactors of the loss, noise on the descriptors in their
+    deviations, memory of the average.
+    """
 
     step: Any
     learning_rate: Any
     weights: Weights
+    noise: Any
     memory: Any
 
 
@@ -76,7 +81,8 @@ def schedule_at(
     """Schedule at a completed part `done` (0 to 1) of a run that a step advances by `pace`.
 
     The learning rate warms up over the first hundredth of the run and falls as half a cosine;
-    the prefactors of energy and virial grow geometrically.
+    the noise falls as its square root, a quarter of a cosine; the prefactors of energy and virial
+    grow geometrically.
     """
     rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     rate *= min(1.0, 0.1 + 0.9 * done / WARM_UP)
@@ -92,7 +98,10 @@ def schedule_at(
     )
     memory = math.exp(-pace / config.ema) if config.ema else 0.0
     memory = min(memory, (1 + step) / (10 + step))
-    return Schedule(np.int32(step), np.float32(rate), weights, np.float32(memory))
+    noise = config.descriptor_noise * math.cos(0.5 * math.pi * done)
+    return Schedule(
+        np.int32(step), np.float32(rate), weights, np.float32(noise), np.float32(memory)
+    )
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -129,7 +138,9 @@ def make_step(
 
     def objective(raw: Params, batch: Batch, schedule: Schedule) -> Any:
         params = fold(raw, config.architecture, scaling)
-        noise = descriptor_noise(config, scaling, segments, schedule.step) if noisy else None
+        noise = None
+        if noisy:
+            noise = schedule.noise * unit_noise(config.seed, schedule.step, scaling, segments)
         return loss(params, config.architecture, segments, schedule.weights, batch, noise)
 
     def step(learner: Learner, batch: Batch, schedule: Schedule) -> tuple[Learner, Any]:
@@ -147,22 +158,19 @@ def make_step(
     return jax.jit(step, donate_argnums=0)
 
 
-def descriptor_noise(
-    config: TrainConfig, scaling: Params, segments: tuple[int, ...], step: Any
-) -> Any:
-    """Noise (A, D) for the descriptors of a step's atoms, other ones for every step.
+def unit_noise(seed: int, step: Any, scaling: Params, segments: tuple[int, ...]) -> Any:
+    """Noise (A, D) of the descriptors' own deviation for the atoms of a step.
 
-    Uniform, with `descriptor_noise` times the descriptors' own deviation as its deviation: eight
-    random bits a value, since normal deviates would cost more than the network. Averaged over
-    the steps it penalises the curvature of the network (Bishop, Neural Comput. 7, 108 (1995)).
+    Uniform, eight random bits a value: normal deviates would cost more than the network. Averaged
+    over the steps, noise penalises the curvature of the network (Bishop, Neural Comput. 7, 108
+    (1995)).
     """
-    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    key = jax.random.fold_in(jax.random.key(seed), step)
     deviation = jnp.repeat(scaling["deviation"], np.array(segments), axis=0)
     rows, size = deviation.shape
     words = jax.random.bits(key, (rows, -(-size // 4)), jnp.uint32)
     levels = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(rows, -1)[:, :size]
-    unit = (levels.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
-    return config.descriptor_noise * deviation * unit
+    return deviation * (levels.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
 
 
 def scaling_from_data(

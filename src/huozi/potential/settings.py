@@ -37,9 +37,10 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
     descriptor_noise: float = Field(
-        0.3,
+        1.0,
         ge=0,
-        description="Noise on the descriptors in training (moment), in their own deviations.",
+        description="Noise on the descriptors (moment) when the training begins, in their own "
+        "deviations; it falls to zero as the training ends.",
     )
     energy_weight: tuple[float, float] | None = Field(
         None,

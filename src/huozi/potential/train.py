@@ -37,6 +37,7 @@ from huozi.systems import Dataset, Split, data_digest, fit_e0, split
 from huozi.workflow import RunFolder
 
 VALIDATIONS = 40
+SETTLED = 0.8
 REPLAN_STEPS = 20
 
 Report = Callable[[dict[str, Any]], None]
@@ -57,7 +58,7 @@ class Progress:
     seconds : float
         Wall time used, earlier sessions of the run included.
     best : float
-        Lowest validation score.
+        Lowest validation score; begins anew when the schedule is SETTLED.
     stale : int
         Validations since then.
     next_validation : int
@@ -118,6 +119,9 @@ def train(
     report: Report | None = None,
 ) -> TrainResult:
     """Train a potential and leave the best model as ``out/model.safetensors``.
+
+    The best one is that of the last fifth of the schedule with the least product of force and
+    energy error on the validation frames; of a run that `patience` ended before, of all.
 
     Running the same call again resumes an interrupted run and returns a finished one. With
     `steps` given, an interrupted and resumed run is bitwise the same as an uninterrupted one;
@@ -390,6 +394,10 @@ class Trainer:
         params = self.fold(self.learner.averaged)
         metrics = self.problem.evaluator(params, config.architecture)
         score = self.score(metrics)
+        settled = math.ceil(SETTLED * VALIDATIONS)
+        if progress.next_validation <= settled <= int(progress.done * VALIDATIONS):
+            # Few validation frames may prefer a model of high learning rate by chance.
+            progress.best = float("inf")
         progress.next_validation = int(progress.done * VALIDATIONS) + 1
         progress.stale += 1
         if score < progress.best:

@@ -16,7 +16,7 @@ import pytest
 
 from huozi.potential import TrainConfig, evaluate, load_model, train
 from huozi.potential.batch import prepare
-from huozi.potential.optimize import energy_weight_from_data, unit_noise
+from huozi.potential.optimize import energy_weight_from_data, noise_from_data, unit_noise
 from huozi.systems import Dataset, Labels
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
@@ -86,6 +86,14 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     train(morse_frames(12), tmp_path, QUICK)
     with pytest.raises(ValueError, match="other data or settings"):
         train(morse_frames(13), tmp_path, QUICK)
+
+
+def test_noise_falls_with_the_root_of_the_number_of_labels() -> None:
+    frames = prepare(morse_frames(10), (18,), (0.0,), SMALL)
+    components = sum(3 * len(f.order) for f in frames)
+    assert noise_from_data(frames) == 1.0
+    many = -(-100_000 // components)
+    assert noise_from_data(frames * many) == pytest.approx((25_000 / components / many) ** 0.5)
 
 
 def test_noise_has_the_deviation_of_the_descriptors_and_is_new_at_every_step() -> None:

@@ -21,6 +21,7 @@ from huozi.potential.settings import TrainConfig
 SAMPLE_ROWS = 4096
 SPREAD_FLOOR = 1e-3
 WARM_UP = 0.01
+FULL_NOISE = 25_000
 LEAST_ENERGY_WEIGHT, LARGEST_ENERGY_WEIGHT = 0.02, 20.0
 
 
@@ -75,8 +76,25 @@ def energy_weight_from_data(frames: Sequence[PreparedFrame]) -> tuple[float, flo
     return 1e-3 * end, end
 
 
+def noise_from_data(frames: Sequence[PreparedFrame]) -> float:
+    """Noise on the descriptors at the start, in their own deviations, from the number of labels.
+
+    What a prior weighs beside the data goes with one over their number, and so does the square of
+    the noise: it is 1 up to FULL_NOISE components of forces, and less with more; see
+    docs/decisions/014-noise.md.
+    """
+    forces = (f.frame.labels.forces for f in frames)
+    components = sum(f.size for f in forces if f is not None)
+    return min(1.0, math.sqrt(FULL_NOISE / max(components, 1)))
+
+
 def schedule_at(
-    config: TrainConfig, energy_weight: tuple[float, float], done: float, pace: float, step: int
+    config: TrainConfig,
+    energy_weight: tuple[float, float],
+    noise: float,
+    done: float,
+    pace: float,
+    step: int,
 ) -> Schedule:
     """Schedule at a completed part `done` (0 to 1) of a run that a step advances by `pace`.
 
@@ -98,7 +116,7 @@ def schedule_at(
     )
     memory = math.exp(-pace / config.ema) if config.ema else 0.0
     memory = min(memory, (1 + step) / (10 + step))
-    noise = config.descriptor_noise * math.cos(0.5 * math.pi * done)
+    noise *= math.cos(0.5 * math.pi * done)
     return Schedule(
         np.int32(step), np.float32(rate), weights, np.float32(noise), np.float32(memory)
     )
@@ -134,7 +152,7 @@ def make_step(
     segments: tuple[int, ...],
 ) -> Step:
     """Compile the training step for batches with `segments` rows of each element."""
-    noisy = isinstance(config.architecture, MomentConfig) and config.descriptor_noise > 0
+    noisy = isinstance(config.architecture, MomentConfig) and config.descriptor_noise != 0
 
     def objective(raw: Params, batch: Batch, schedule: Schedule) -> Any:
         params = fold(raw, config.architecture, scaling)

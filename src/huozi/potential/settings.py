@@ -36,11 +36,11 @@ class TrainConfig(BaseModel):
     batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
-    descriptor_noise: float = Field(
-        1.0,
+    descriptor_noise: float | None = Field(
+        None,
         ge=0,
         description="Noise on the descriptors (moment) when the training begins, in their own "
-        "deviations; it falls to zero as the training ends.",
+        "deviations; it falls to zero at the end. Without it, the fewer forces, the more, up to 1.",
     )
     energy_weight: tuple[float, float] | None = Field(
         None,

@@ -29,6 +29,7 @@ from huozi.potential.optimize import (
     energy_weight_from_data,
     make_optimizer,
     make_step,
+    noise_from_data,
     scaling_from_data,
     schedule_at,
 )
@@ -266,6 +267,8 @@ class Trainer:
         raw = init(jax.random.key(config.seed), config.architecture, elements)
         scaling = scaling_from_data(raw, problem.frames, config, elements)
         self.energy_weight = config.energy_weight or energy_weight_from_data(problem.frames)
+        given = config.descriptor_noise
+        self.noise = noise_from_data(problem.frames) if given is None else given
         optimizer = make_optimizer(config)
         # Copies, because the step consumes its arguments.
         self.learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
@@ -365,7 +368,9 @@ class Trainer:
     def schedule(self) -> Schedule:
         """Learning rate and prefactors of the next step."""
         now = self.progress
-        return schedule_at(self.config, self.energy_weight, now.done, now.pace, now.step)
+        return schedule_at(
+            self.config, self.energy_weight, self.noise, now.done, now.pace, now.step
+        )
 
     def keep_to_budget(self, since: int) -> None:
         """Set the pace so that the schedule ends with the budget.
@@ -433,7 +438,8 @@ class Trainer:
             "step": self.progress.step,
             "train_frames": len(problem.frames),
             "train_sha256": problem.digest,
-            "settings": self.config.model_dump(mode="json") | {"energy_weight": self.energy_weight},
+            "settings": self.config.model_dump(mode="json")
+            | {"energy_weight": self.energy_weight, "descriptor_noise": self.noise},
             "versions": {"huozi": __version__, "jax": jax.__version__, "numpy": np.__version__},
         }
         Model(self.config.architecture, problem.elements, problem.e0, params, metadata).save(

@@ -21,19 +21,11 @@ def shaken(name, precision="float64"):
     pytest.importorskip("pyscf")
     molecule = Molecule.parse(MOLECULES[name], spin=2 if "triplet" in name else None)
     wave_function = Psiformer.for_molecule(molecule, precision=precision, **SMALL)
-    params = wave_function.init(jax.random.key(0), molecule)
+    params = wave_function.init(0, molecule)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys)]
     return molecule, wave_function, jax.tree.unflatten(tree, moved)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Several tests make the same run; what it compiles is kept between them."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="package", params=["LiH", "H4"])

@@ -74,8 +74,8 @@ class Broken:
     precision: str = "float64"
     edge: float = 1.5
 
-    def init(self, key, molecule):
-        return self.inner.init(key, molecule)
+    def init(self, seed, molecule):
+        return self.inner.init(seed, molecule)
 
     def log_psi(self, params, nuclei, x):
         value = self.inner.log_psi(params, nuclei, x)

@@ -80,10 +80,6 @@ class Problem:
     wave_function: Any
     chunk: int = 64
 
-    def log_psi(self, params: Params, x: Array) -> Array:
-        """log|psi| of walkers (B, N, 3)."""
-        return _log_psi(self.wave_function, params, jnp.asarray(self.molecule.nuclei), x)
-
     def energies(self, params: Params, x: Array) -> Array:
         """Local energies of walkers (B, N, 3), hartree."""
         charges, nuclei = _arrays(self.molecule)

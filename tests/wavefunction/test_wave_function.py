@@ -57,11 +57,10 @@ def slope(log_psi, place, at, electron, r=1e-3):
     faces = np.concatenate([np.eye(3), -np.eye(3)])
     directions = np.concatenate([faces, corners])
     weights = np.repeat([1 / 15, 3 / 40], [6, 8])
-    many = jax.jit(jax.vmap(log_psi))
 
     def mean(radius):
-        points = jnp.stack([place.at[electron].set(at + radius * u) for u in directions])
-        return float(jnp.exp(many(points)) @ weights)
+        points = [place.at[electron].set(at + radius * u) for u in directions]
+        return np.exp([float(log_psi(x)) for x in points]) @ weights
 
     here, half, full = mean(0.0), mean(r / 2), mean(r)
     return (4 * (half - here) - (full - here)) / r / here
@@ -119,9 +118,8 @@ def test_logarithm_is_finite_everywhere(precision, count):
     assert all(jnp.isfinite(log(part)).all() for part in jnp.split(x, 20))
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_local_energy_is_finite_everywhere(precision):
-    molecule, wave_function, params = shaken("LiH", precision)
+def test_local_energy_is_finite_everywhere():
+    molecule, wave_function, params = shaken("LiH", "float32")
     problem = Problem(molecule, wave_function)
     assert jnp.isfinite(problem.energies(params, configurations(molecule.nuclei, 6400))).all()
 

@@ -4,7 +4,8 @@
 
 Every system is trained for `budget` and evaluated with a fresh seed for `evaluation`; the results
 are merged into results/wavefunction.json. Exact energies: He Pekeris (1959); H2 Kolos & Wolniewicz
-(1968) and later refinements; LiH Cencek & Rychlewski (2000); Be, B Chakravorty et al. (1993).
+(1968), Sims & Hagstrom (2006; H2 at other distances, in bohr); LiH Cencek & Rychlewski (2000); Be,
+B Chakravorty et al. (1993).
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; before NumPy
 
 from results import FOLDER, save
 
@@ -24,6 +28,9 @@ from huozi.workflow import RunFolder, parse_duration
 H10 = "; ".join(f"H 0 0 {1.8 * k:.1f}" for k in range(10))
 SYSTEMS = {
     "H2": ("H 0 0 0; H 0 0 1.4", None, -1.174475714),
+    "H2 1.0": ("H 0 0 0; H 0 0 1", None, -1.124539720),
+    "H2 2.0": ("H 0 0 0; H 0 0 2", None, -1.138132957),
+    "H2 4.0": ("H 0 0 0; H 0 0 4", None, -1.016390253),
     "He": ("He 0 0 0", None, -2.903724377),
     "He triplet": ("He 0 0 0", 2, -2.175229378),
     "LiH": ("Li 0 0 0; H 0 0 3.015", None, -8.070548),
@@ -40,7 +47,10 @@ def solve(name: str, options: argparse.Namespace) -> dict:
     config = TrainConfig(budget=options.budget, steps=options.steps)
     folder = Path(options.out) / name.replace(" ", "-")
     trained = build(molecule, config.ansatz).train(folder, config=config)
-    found = trained.evaluate(budget=parse_duration(options.evaluation))
+    if options.samples:
+        found = trained.evaluate(steps=options.samples)
+    else:
+        found = trained.evaluate(budget=parse_duration(options.evaluation))
     verdict, numbers = judge(found, list(RunFolder(folder).events("steps")), references(molecule))
     result = dataclasses.asdict(found) | numbers | {"verdict": verdict}
     return result | {
@@ -60,6 +70,7 @@ def main() -> None:
     parser.add_argument("--budget", default="10min")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--evaluation", default="1min")
+    parser.add_argument("--samples", type=int, help="Of every walker, in place of --evaluation.")
     parser.add_argument("--out", default="wavefunction-runs")
     parser.add_argument("--quiet", action="store_true", help="Nothing else runs on the machine.")
     options = parser.parse_args()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
@@ -16,33 +19,22 @@ MOLECULES = {
 SMALL = {"width": 4, "layers": 1, "heads": 2, "determinants": 2, "pair_width": 4}
 
 
+@functools.cache
 def shaken(name, precision="float64"):
     """Molecule, ansatz and parameters."""
     pytest.importorskip("pyscf")
     molecule = Molecule.parse(MOLECULES[name], spin=2 if "triplet" in name else None)
     wave_function = Psiformer.for_molecule(molecule, precision=precision, **SMALL)
-    params = wave_function.init(jax.random.key(0), molecule)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys)]
-    return molecule, wave_function, jax.tree.unflatten(tree, moved)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Several tests make the same run; what it compiles is kept between them."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
+    params = wave_function.init(0, molecule)
+    rng = np.random.default_rng(1)
+    moved = jax.tree.map(lambda p: jnp.asarray(p + 0.1 * rng.normal(size=p.shape)), params)
+    return molecule, wave_function, moved
 
 
 @pytest.fixture(scope="package", params=["LiH", "H4"])
 def four_electrons(request):
-    """Molecule, log|psi| of positions (N, 3) or their jets, and the sign."""
+    """Molecule, log|psi| of positions (N, 3) or their jets, and the sign; compiled together."""
     molecule, wave_function, params = shaken(request.param)
     nuclei = jnp.asarray(molecule.nuclei)
-    return (
-        molecule,
-        jax.jit(lambda x: wave_function.log_psi(params, nuclei, x)),
-        jax.jit(lambda x: wave_function.sign_and_log(params, nuclei, x)[0]),
-    )
+    both = jax.jit(lambda x: wave_function.sign_and_log(params, nuclei, x))
+    return molecule, lambda x: both(x)[1], lambda x: both(x)[0]

@@ -72,17 +72,17 @@ class Broken:
 
     inner: object
     precision: str = "float64"
-    edge: float = 1.5
+    edge: float = dataclasses.field(default=1.5, compare=False)  # a parameter: compiled once
 
-    def init(self, key, molecule):
-        return self.inner.init(key, molecule)
+    def init(self, seed, molecule):
+        return {"inner": self.inner.init(seed, molecule), "edge": jnp.asarray(self.edge)}
 
     def log_psi(self, params, nuclei, x):
-        value = self.inner.log_psi(params, nuclei, x)
+        value = self.inner.log_psi(params["inner"], nuclei, x)
         places = x.value if hasattr(x, "value") else None
         if places is None:
             return value
-        hole = (places[:, 0] > self.edge).any()
+        hole = (places[:, 0] > params["edge"]).any()
         return type(value)(jnp.where(hole, jnp.nan, value.stack))
 
 

@@ -9,8 +9,11 @@ from huozi.wavefunction import jets
 from huozi.wavefunction.jets import Jet, Value
 
 Array = jax.Array
-SMALLEST = 1e-300
-"""Floor of |psi|, so that its logarithm is finite on the nodes."""
+SMALLEST = 1e-100
+"""Floor of |psi| in units of its rows' largest elements: its logarithm and the squares of its
+logarithmic derivatives are finite also on the nodes, and where all orbitals underflow."""
+LEAST_SCALE = 1e-300
+"""Floor of those largest elements."""
 
 
 def configurations(up: int, down: int, orbitals: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,16 +62,20 @@ def log_sum(up: Value | None, down: Value | None, weights: Array) -> tuple[Array
         product = factor if product is None else jets.multiply(product, factor)
     total = jets.linear(lambda v: v @ weights, product)
     if isinstance(total, Jet):
-        gradient = total.gradient / total.value
-        laplacian = total.laplacian / total.value - jnp.square(gradient).sum(0)
-        logarithm = jnp.log(jnp.abs(total.value)) + scales
+        value = jnp.where(total.value < 0, -1.0, 1.0) * _floored(total.value)
+        gradient = total.gradient / value
+        laplacian = total.laplacian / value - jnp.square(gradient).sum(0)
+        logarithm = jnp.log(jnp.abs(value)) + scales
         return None, Jet(jnp.concatenate([logarithm[None], gradient, laplacian[None]]))
-    size = jnp.maximum(jnp.abs(total), SMALLEST)
-    return jnp.sign(total), jnp.log(size) + scales
+    return jnp.sign(total), jnp.log(_floored(total)) + scales
+
+
+def _floored(total: Array) -> Array:
+    return jnp.maximum(jnp.abs(total), SMALLEST)
 
 
 def _scaled(matrix: Value) -> tuple[Value, Array]:
     """Divide each row by its largest element, so that far electrons do not underflow."""
     value = jax.lax.stop_gradient(matrix.value if isinstance(matrix, Jet) else matrix)
-    largest = jnp.maximum(jnp.abs(value).max((0, 2), keepdims=True), SMALLEST)
+    largest = jnp.maximum(jnp.abs(value).max((0, 2), keepdims=True), LEAST_SCALE)
     return jets.linear(lambda v: v / largest, matrix), jnp.log(largest).sum()

@@ -87,19 +87,13 @@ def evaluate(
     begun = time.monotonic()
     seed = secrets.randbits(31) if seed is None else seed
     key = jax.random.key(seed)
-    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key))
-
-    @jax.jit
-    def sample(x: Array, key: Array) -> tuple[Array, Array, Array]:
-        x, acceptance = problem.sweep(params, x, key, width, moves)
-        kinetic, potential = problem.energies(params, x)
-        return x, kinetic + potential, acceptance
+    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
 
     energies, accepted = [], []
     while True:
         key, use = jax.random.split(key)
-        x, energy, acceptance = sample(x, use)
-        energies.append(np.asarray(energy))
+        x, _, acceptance = problem.sweep(params, x, use, width, moves)
+        energies.append(np.asarray(problem.energies(params, x)))
         accepted.append(float(acceptance))
         spent = time.monotonic() - begun
         done = len(energies) / steps if steps else spent / (budget or 1.0)

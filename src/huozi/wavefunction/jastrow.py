@@ -50,17 +50,16 @@ def distance(r2: Value) -> Value:
 
 def init_cusp() -> Params:
     """Ranges of the electron-electron cusps, before softplus."""
-    return {"same": jnp.full((), 0.5), "opposite": jnp.full((), 0.5)}
+    return {"same": np.array(0.5), "opposite": np.array(0.5)}
 
 
-def init_pair_network(key: Array, features: int, width: int) -> Params:
+def init_pair_network(rng: np.random.Generator, features: int, width: int) -> Params:
     """Parameters of `pair_network`; its output starts at zero."""
-    keys = jax.random.split(key, 3)
     return {
-        "pair": jax.random.normal(keys[0], (3, width)) / np.sqrt(3),
-        "electron": jax.random.normal(keys[1], (features, width)) / np.sqrt(2 * features),
-        "spin": jax.random.normal(keys[2], (2, width)),
-        "out": jnp.zeros(width),
+        "pair": rng.normal(size=(3, width)) / np.sqrt(3),
+        "electron": rng.normal(size=(features, width)) / np.sqrt(2 * features),
+        "spin": rng.normal(size=(2, width)),
+        "out": np.zeros(width),
     }
 
 

@@ -21,6 +21,10 @@ BLOCKS = 4
 """The Gram matrix is symmetric: of BLOCKS x BLOCKS blocks only the upper ones are computed."""
 
 
+ROUNDING = 3e-8
+"""Of the largest eigenvalue: errors of the others, some five times what is found."""
+
+
 class Direction(NamedTuple):
     """Change of the parameters before the learning rate.
 
@@ -36,7 +40,7 @@ class Direction(NamedTuple):
 
 
 def spring(
-    jacobian: Array, energies: Array, last: Array, momentum: float, damping: Array
+    jacobian: Array, energies: Array, last: Array, momentum: Array | float, damping: Array
 ) -> Direction:
     """Direction of the next step.
 
@@ -48,7 +52,7 @@ def spring(
         Local energies, clipped, hartree.
     last : (P,) array
         Previous direction.
-    momentum : float
+    momentum : float or array
         mu.
     damping : array
         lambda.
@@ -59,8 +63,11 @@ def spring(
     o = jax.lax.optimization_barrier(o)  # or it is computed again in every product
     wanted = -(energies - energies.mean()) * root
     left = wanted - momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
+    products = gram(o).astype(jnp.float64)
+    # Rounding in float32 must not make the matrix indefinite; one far walker can dominate it.
+    damping = damping + ROUNDING * jnp.trace(products)
     # Centring leaves the vector of ones without a derivative; the last term makes it harmless.
-    matrix = gram(o).astype(jnp.float64) + damping * jnp.eye(walkers) + 1 / walkers
+    matrix = products + damping * jnp.eye(walkers) + 1 / walkers
     factor = jax.scipy.linalg.cho_factor(matrix)
     weights = jax.scipy.linalg.cho_solve(factor, left)
     step = momentum * last + (weights.astype(o.dtype) @ o).astype(last.dtype)

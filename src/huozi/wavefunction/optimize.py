@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from huozi.arrays import jax, jnp
@@ -20,6 +23,9 @@ Params = dict[str, Any]
 
 LEAST_VARIANCE = 1e-3
 """Hartree^2; the damping is proportional to the variance of the local energy, but not below."""
+
+LAST_RATE = 0.02
+"""Of the learning rate; it falls in proportion to what is left of the run, but not below."""
 
 AVERAGING = 10.0
 """The averaged parameters remember the last 1/(1 + AVERAGING) of the run."""
@@ -59,6 +65,9 @@ class State:
 class Problem:
     """A wave function and the molecule it describes, as functions of walkers.
 
+    Sampling and energies are compiled once for a form of wave function and serve equilibration,
+    training and evaluation of every geometry; the nuclei are arguments.
+
     Parameters
     ----------
     molecule : Molecule
@@ -71,51 +80,72 @@ class Problem:
     wave_function: Any
     chunk: int = 64
 
-    @property
-    def charges(self) -> Array:
-        """Nuclear charges, (M,)."""
-        return jnp.array(self.molecule.charges, float)
+    def energies(self, params: Params, x: Array) -> Array:
+        """Local energies of walkers (B, N, 3), hartree."""
+        charges, nuclei = _arrays(self.molecule)
+        chunk = min(self.chunk, x.shape[0])
+        electronic = _energies(self.wave_function, chunk, params, charges, nuclei, x)
+        return electronic + self.molecule.nuclear_repulsion
 
-    @property
-    def nuclei(self) -> Array:
-        """Nuclei, (M, 3) bohr."""
-        return jnp.asarray(self.molecule.nuclei)
+    def sweep(
+        self, params: Params, x: Array, key: Array, width: Array, moves: int
+    ) -> tuple[Array, Array, Array]:
+        """Metropolis moves; new walkers, log|psi| there, and the acceptance."""
+        charges, nuclei = _arrays(self.molecule)
+        return _sweep(self.wave_function, moves, params, charges, nuclei, x, key, width)
 
-    def log_psi(self, params: Params, x: Array) -> Array:
-        """log|psi| of walkers (B, N, 3)."""
-        return jax.vmap(lambda r: self.wave_function.log_psi(params, self.nuclei, r))(x)
 
-    def energies(self, params: Params, x: Array) -> tuple[Array, Array]:
-        """Kinetic and potential local energies of walkers, hartree."""
+def _arrays(molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(molecule.charges, float), molecule.nuclei
 
-        def one(r: Array) -> tuple[Array, Array]:
-            def psi(jet: Any) -> Any:
-                return self.wave_function.log_psi(params, self.nuclei, jet)
 
-            return local_energy(psi, self.charges, self.nuclei, r)
+def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Array:
+    return jax.vmap(lambda r: wave_function.log_psi(params, nuclei, r))(x)
 
-        kinetic, potential = jax.lax.map(one, x, batch_size=min(self.chunk, x.shape[0]))
-        return kinetic, potential + self.molecule.nuclear_repulsion
 
-    def jacobian(self, params: Params, x: Array) -> Array:
-        """Derive log|psi| by all parameters, (B, P), in the network's precision."""
-        dtype = self.wave_function.precision
-
-        def one(r: Array) -> Array:
-            gradient = jax.grad(lambda p: self.wave_function.log_psi(p, self.nuclei, r))(params)
-            leaves = [leaf.astype(dtype).ravel() for leaf in jax.tree.leaves(gradient)]
-            return jnp.concatenate(leaves)
-
-        return jax.vmap(one)(x)
-
-    def sweep(self, params: Params, x: Array, key: Array, width: Array, moves: int) -> Any:
-        """Metropolis moves; new walkers and the acceptance."""
-        return sampler.sweep(
-            lambda r: self.log_psi(params, r), x, key, width, self.charges, self.nuclei, moves
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _energies(
+    wave_function: Any, chunk: int, params: Params, charges: Array, nuclei: Array, x: Array
+) -> Array:
+    def one(r: Array) -> Array:
+        kinetic, potential = local_energy(
+            lambda jet: wave_function.log_psi(params, nuclei, jet), charges, nuclei, r
         )
+        return kinetic + potential
+
+    return jax.lax.map(one, x, batch_size=chunk)
 
 
-def clipped(energies: Array, width: float) -> Array:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _sweep(
+    wave_function: Any,
+    moves: int,
+    params: Params,
+    charges: Array,
+    nuclei: Array,
+    x: Array,
+    key: Array,
+    width: Array,
+) -> tuple[Array, Array, Array]:
+    return sampler.sweep(
+        lambda r: _log_psi(wave_function, params, nuclei, r),
+        x, key, width, charges, nuclei, moves,
+    )  # fmt: skip
+
+
+def _jacobian(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Array:
+    """Derive log|psi| by all parameters, (B, P), in the network's precision."""
+    dtype = wave_function.precision
+
+    def one(r: Array) -> Array:
+        gradient = jax.grad(lambda p: wave_function.log_psi(p, nuclei, r))(params)
+        leaves = [leaf.astype(dtype).ravel() for leaf in jax.tree.leaves(gradient)]
+        return jnp.concatenate(leaves)
+
+    return jax.vmap(one)(x)
+
+
+def clipped(energies: Array, width: Array | float) -> Array:
     """Energies no further than `width` mean absolute deviations from the median."""
     median = jnp.nanmedian(energies)
     reach = width * jnp.nanmean(jnp.abs(energies - median))
@@ -124,67 +154,80 @@ def clipped(energies: Array, width: float) -> Array:
 
 def make_step(
     problem: Problem, settings: TrainConfig
-) -> Callable[[State, Array, Array], tuple[State, dict[str, Array]]]:
+) -> Callable[[State, float, float], tuple[State, dict[str, Array]]]:
     """Return a function of the state, the completed part of the run, and a factor of the rate."""
     # Steps in imaginary time are stable below 2/(E_max - E), and E_max comes from the cores.
-    largest = max(problem.molecule.charges)
+    rate = settings.learning_rate / max(problem.molecule.charges)
+    names = ("damping", "momentum", "step_limit", "clip")
+    numbers = {name: getattr(settings, name) for name in names}
 
-    def step(state: State, done: Array, scale: Array) -> tuple[State, dict[str, Array]]:
+    def step(state: State, done: float, scale: float) -> tuple[State, dict[str, Array]]:
         keys = jax.random.split(jax.random.wrap_key_data(state.key), 3)
-        x, acceptance = problem.sweep(state.params, state.x, keys[0], state.width, settings.moves)
-        kinetic, potential = problem.energies(state.params, x)
-        energies = kinetic + potential
-        fine = jnp.isfinite(energies)
-        used = clipped(energies, settings.clip)
-        used = jnp.where(fine, used, jnp.nanmean(used))
-        jacobian = problem.jacobian(state.params, x)
-        jacobian = jnp.where(fine[:, None], jacobian, jnp.where(fine[:, None], jacobian, 0).mean(0))
-        damping = settings.damping * jnp.maximum(jnp.var(used), LEAST_VARIANCE)
-        direction, distance = spring(jacobian, used, state.direction, settings.momentum, damping)
-        rate = scale * settings.learning_rate * jnp.maximum(1 - done, 0.02) / largest
-        rate = jnp.minimum(rate, settings.step_limit / distance)
-        flat, restore = ravel_pytree(state.params)
-        params = restore(flat + rate * direction)
-        share = (AVERAGING + 1) / (state.step + AVERAGING + 1)
-        average = jax.tree.map(lambda a, p: a + share * (p - a), state.average, params)
-        # A walker without a finite energy takes the place of one that has.
-        order = jax.random.permutation(keys[1], fine.shape[0])
-        donor = order[jnp.argmax(fine[order])]
-        fresh = State(
-            params,
-            average,
-            direction,
-            jnp.where(fine[:, None, None], x, x[donor]),
-            sampler.adapt(state.width, acceptance),
-            jax.random.key_data(keys[2]),
-            state.step + 1,
+        x, _, acceptance = problem.sweep(
+            state.params, state.x, keys[0], state.width, settings.moves
         )
-        stats = {
-            "energy": jnp.nanmean(energies),
-            "clipped": used.mean(),
-            "variance": jnp.nanvar(energies),
-            "acceptance": acceptance,
-            "lost": (~fine).sum(),
-            "distance": rate * distance,
-            "rate": rate,
-        }
-        return fresh, stats
+        energies = problem.energies(state.params, x)
+        state = dataclasses.replace(
+            state, x=x, width=sampler.adapt(state.width, acceptance), key=keys[1:]
+        )
+        now = numbers | {"rate": scale * rate * max(1 - done, LAST_RATE)}
+        fresh, stats = _update(problem.wave_function, problem.molecule.nuclei, state, energies, now)
+        return fresh, stats | {"acceptance": acceptance}
 
-    return jax.jit(step)
+    return step
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _update(
+    wave_function: Any, nuclei: Array, state: State, energies: Array, numbers: dict[str, Array]
+) -> tuple[State, dict[str, Array]]:
+    """Change the parameters by the local energies at the walkers; `state.key` are two keys."""
+    fine = jnp.isfinite(energies)
+    used = clipped(jnp.where(fine, energies, jnp.nan), numbers["clip"])
+    used = jnp.where(fine, used, jnp.nanmean(used))
+    jacobian = _jacobian(wave_function, state.params, nuclei, state.x)
+    jacobian = jnp.where(fine[:, None], jacobian, jnp.where(fine[:, None], jacobian, 0).mean(0))
+    damping = numbers["damping"] * jnp.maximum(jnp.var(used), LEAST_VARIANCE)
+    direction, distance = spring(jacobian, used, state.direction, numbers["momentum"], damping)
+    rate = jnp.minimum(numbers["rate"], numbers["step_limit"] / distance)
+    flat, restore = ravel_pytree(state.params)
+    params = restore(flat + rate * direction)
+    share = (AVERAGING + 1) / (state.step + AVERAGING + 1)
+    average = jax.tree.map(lambda a, p: a + share * (p - a), state.average, params)
+    # A walker without a finite energy takes the place of one that has.
+    order = jax.random.permutation(state.key[0], fine.shape[0])
+    donor = order[jnp.argmax(fine[order])]
+    fresh = State(
+        params,
+        average,
+        direction,
+        jnp.where(fine[:, None, None], state.x, state.x[donor]),
+        state.width,
+        jax.random.key_data(state.key[1]),
+        state.step + 1,
+    )
+    stats = {
+        "energy": jnp.nanmean(energies),
+        "clipped": used.mean(),
+        "variance": jnp.nanvar(energies),
+        "lost": (~fine).sum(),
+        "distance": rate * distance,
+        "rate": rate,
+    }
+    return fresh, stats
 
 
 def start_state(problem: Problem, settings: TrainConfig, form_only: bool = False) -> State:
     """Parameters of the ansatz and walkers near the nuclei; `form_only` to read a file into."""
-    keys = jax.random.split(jax.random.key(settings.seed), 3)
-    params = problem.wave_function.init(keys[0], None if form_only else problem.molecule)
+    params = problem.wave_function.init(settings.seed, None if form_only else problem.molecule)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    x = sampler.initial_walkers(keys[1], problem.molecule, settings.walkers)
+    rng = np.random.default_rng([settings.seed, 1])
     return State(
         params,
         params,
-        jnp.zeros(size),
-        x,
-        jnp.full((), 0.5),
-        jax.random.key_data(keys[2]),
+        jnp.asarray(np.zeros(size)),
+        sampler.initial_walkers(rng, problem.molecule, settings.walkers),
+        jnp.asarray(0.5),
+        jax.random.key_data(jax.random.key(settings.seed)),
         jnp.asarray(0),
     )

@@ -23,50 +23,56 @@ from huozi.wavefunction.molecule import Molecule
 Array = jax.Array
 Params = dict[str, Any]
 
-RATIO = 1.7
-"""Between neighbouring exponents."""
-SOFTEST = 0.35
-"""Smallest exponent, 1/bohr; orbitals of ionisation energy I decay as sqrt(2 I)."""
+P_SHELLS = 2
+"""Of every nucleus."""
+
+WEAKEST_BINDING = 0.05
+"""Hartree; weaker bound (or unbound) highest orbitals are treated as bound by this."""
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Which nucleus each shell belongs to, and the exponents to start from.
+    """Two s functions and one more for every doubling of the charge, two p shells per nucleus.
 
     Parameters
     ----------
-    s_atom, p_atom : tuple of int
-    s_zeta, p_zeta : tuple of float
-        1/bohr.
+    charges : tuple of int
+        Of the nuclei.
     """
 
-    s_atom: tuple[int, ...]
-    s_zeta: tuple[float, ...]
-    p_atom: tuple[int, ...]
-    p_zeta: tuple[float, ...]
+    charges: tuple[int, ...]
 
-    @classmethod
-    def for_molecule(cls, molecule: Molecule) -> Basis:
-        """Even-tempered exponents: s from Z, p from Z/2, both down to the softest."""
-        s = [(a, e) for a, z in enumerate(molecule.charges) for e in _exponents(float(z))]
-        p = [(a, e) for a, z in enumerate(molecule.charges) for e in _exponents(max(0.5 * z, 1.0))]
-        return cls(
-            tuple(a for a, _ in s), tuple(e for _, e in s), tuple(a for a, _ in p),
-            tuple(e for _, e in p),
-        )  # fmt: skip
+    @property
+    def s_atom(self) -> np.ndarray:
+        """Nucleus of each s function."""
+        counts = [2 + round(np.log2(z)) for z in self.charges]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    @property
+    def p_atom(self) -> np.ndarray:
+        """Nucleus of each p shell."""
+        return np.repeat(np.arange(len(self.charges)), P_SHELLS)
 
     @property
     def size(self) -> int:
         """Number of functions."""
         return len(self.s_atom) + 3 * len(self.p_atom)
 
-    def init(self) -> Params:
-        """Logarithms of the exponents."""
-        return {"s": jnp.log(jnp.array(self.s_zeta)), "p": jnp.log(jnp.array(self.p_zeta))}
+    def init(self, decay: float) -> Params:
+        """Logarithms of the exponents: even-tempered, from `decay` up to Z (s) and Z/2 (p).
+
+        Parameters
+        ----------
+        decay : float
+            Of the wave function far from all nuclei, 1/bohr.
+        """
+        s = [_ladder(decay, z, (self.s_atom == a).sum()) for a, z in enumerate(self.charges)]
+        p = [_ladder(decay, z / 2, P_SHELLS) for z in self.charges]
+        return {"s": np.concatenate(s), "p": np.concatenate(p)}
 
     def values(self, params: Params, vectors: Value, r2: Value, charges: Array) -> Value:
         """All functions at all electrons, (N, size)."""
-        s_atom, p_atom = np.array(self.s_atom), np.array(self.p_atom)
+        s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, 1 / charges)
 
         def radial(log_zeta: Array, atom: np.ndarray) -> Value:
@@ -81,9 +87,8 @@ class Basis:
         return jets.linear(lambda a, b: jnp.concatenate([a, b], -1), radial(params["s"], s_atom), p)
 
 
-def _exponents(largest: float) -> list[float]:
-    count = max(1, round(np.log(largest / SOFTEST) / np.log(RATIO)) + 1)
-    return [largest / RATIO**k for k in range(count)]
+def _ladder(softest: float, hardest: float, count: int) -> np.ndarray:
+    return np.log(np.geomspace(softest, max(hardest, 1.5 * softest), count))
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,20 @@ class HartreeFock:
         Hartree.
     orbitals : (size, n) array
         Occupied and empty orbitals by energy, in the rounded Slater basis.
+    exponents : dict
+        Parameters of that basis.
     """
 
     energy: float
     orbitals: np.ndarray
+    exponents: Params
 
 
 def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -> HartreeFock:
     """Solve Hartree-Fock with PySCF and fit its orbitals in the rounded Slater basis.
+
+    Far away every wave function falls like exp(-sqrt(2 I) r); the ionisation energy I is that of
+    the highest occupied orbital (Koopmans). Softer functions would only add tails of high energy.
 
     Raises
     ------
@@ -116,13 +127,15 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
     grids = _grid(mean_field.mol)
     points, weights = grids.coords, grids.weights
     target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff
-    design = cusped_basis(molecule, basis, points)
+    highest = mean_field.mo_energy[mean_field.mo_occ > 0].max()
+    exponents = basis.init(np.sqrt(2 * max(-highest, WEAKEST_BINDING)))
+    design = cusped_basis(molecule, basis, exponents, points)
     root = np.sqrt(np.abs(weights))[:, None]
     norms = np.linalg.norm(root * design, axis=0)
     u, s, vt = np.linalg.svd(root * design / norms, full_matrices=False)
     damped = s / (s**2 + (1e-4 * s[0]) ** 2)
     fitted = vt.T @ (damped[:, None] * (u.T @ (root * target)))
-    return HartreeFock(float(mean_field.e_tot), fitted / norms[:, None])
+    return HartreeFock(float(mean_field.e_tot), fitted / norms[:, None], exponents)
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
@@ -157,9 +170,16 @@ def _grid(mol: Any) -> Any:
     return grids.build()
 
 
-def cusped_basis(molecule: Molecule, basis: Basis, points: np.ndarray) -> np.ndarray:
+def cusped_basis(
+    molecule: Molecule, basis: Basis, exponents: Params, points: np.ndarray
+) -> np.ndarray:
     """Basis functions times the nuclear cusp factor at points (G, 3)."""
     charges = jnp.array(molecule.charges, float)
-    vectors, r2 = to_nuclei(jnp.asarray(points), jnp.asarray(molecule.nuclei))
-    values = basis.values(basis.init(), vectors, r2, charges)
-    return np.asarray(values * jnp.exp(nuclear_cusp(r2, charges))[:, None])
+
+    @jax.jit
+    def values(points: Array, nuclei: Array) -> Array:
+        vectors, r2 = to_nuclei(points, nuclei)
+        cusp = jnp.exp(nuclear_cusp(r2, charges))[:, None]
+        return basis.values(exponents, vectors, r2, charges) * cusp
+
+    return np.asarray(values(points, molecule.nuclei))

@@ -20,7 +20,7 @@ from huozi.wavefunction import determinants as slater
 from huozi.wavefunction import features, jastrow, jets
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
-from huozi.wavefunction.orbitals import Basis, hartree_fock
+from huozi.wavefunction.orbitals import Basis, HartreeFock, hartree_fock
 
 Array = jax.Array
 Params = dict[str, Any]
@@ -36,8 +36,6 @@ class Psiformer:
         Of the nuclei.
     up, down : int
         Electrons of either spin.
-    basis : Basis
-        Of the orbitals.
     width, layers, heads, determinants : int
         Size of the network.
     precision : str
@@ -47,7 +45,6 @@ class Psiformer:
     charges: tuple[int, ...]
     up: int
     down: int
-    basis: Basis
     width: int = 32
     layers: int = 2
     heads: int = 4
@@ -58,44 +55,50 @@ class Psiformer:
     @classmethod
     def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Psiformer:
         """Build the ansatz of a molecule; `sizes` are the class's own."""
-        basis = Basis.for_molecule(molecule)
-        return cls(molecule.charges, molecule.up, molecule.down, basis, **sizes)
+        return cls(molecule.charges, molecule.up, molecule.down, **sizes)
 
-    def init(self, key: Array, molecule: Molecule | None) -> Params:
+    @property
+    def basis(self) -> Basis:
+        """Functions of the orbitals."""
+        return Basis(self.charges)
+
+    def init(self, seed: int, molecule: Molecule | None) -> Params:
         """Parameters that make Hartree-Fock's determinant times the cusps.
 
         Without a molecule the orbitals are zero: the form of the parameters, to read files into.
         """
-        keys = iter(jax.random.split(key, 8 + 5 * self.layers))
+        rng = np.random.default_rng(seed)
 
-        def matrix(rows: int, columns: int, scale: float = 1.0) -> Array:
-            return scale * jax.random.normal(next(keys), (rows, columns)) / np.sqrt(rows)
+        def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:
+            return scale * rng.normal(size=(rows, columns)) / np.sqrt(rows)
 
         d, inputs = self.width, 5 * len(self.charges) + 1
         layers = [
-            {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": jnp.zeros(d)}
+            {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": np.zeros(d)}
             for _ in range(self.layers)
         ]
-        return {
+        basis = self.basis
+        start = HartreeFock(0.0, np.zeros((basis.size, basis.size)), basis.init(1.0))
+        start = hartree_fock(molecule, basis) if molecule else start
+        params = {
             "cusp": jastrow.init_cusp(),
-            "pairs": jastrow.init_pair_network(next(keys), inputs, self.pair_width),
-            "input": {"weight": matrix(inputs, d), "bias": jnp.zeros(d)},
+            "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
+            "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
             "layers": layers,
-            "orbitals": self._init_orbitals(molecule, matrix),
-            "basis": self.basis.init(),
-            "weights": jnp.zeros(self.determinants).at[0].set(1.0),
+            "orbitals": self._init_orbitals(start.orbitals, matrix),
+            "basis": start.exponents,
+            "weights": np.eye(self.determinants)[0],
         }
+        return jax.tree.map(jnp.asarray, params)
 
-    def _init_orbitals(self, molecule: Molecule | None, matrix: Any) -> Params:
-        empty = np.zeros((self.basis.size, self.basis.size))
-        found = hartree_fock(molecule, self.basis).orbitals if molecule else empty
+    def _init_orbitals(self, found: np.ndarray, matrix: Any) -> Params:
         sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
         orbitals = {}
         for spin, occupied in zip(("up", "down"), sets):
             n = occupied.shape[1]
             orbitals[spin] = {
-                "start": jnp.asarray(found[:, occupied]),
-                "envelope": jnp.ones((len(self.basis.s_atom), self.determinants, n)) / 10,
+                "start": found[:, occupied],
+                "envelope": np.full((len(self.basis.s_atom), self.determinants, n), 0.1),
                 "factor": matrix(self.width, self.determinants * n, 0.01),
                 "term": matrix(self.width, self.determinants * n, 0.01),
             }

@@ -16,13 +16,13 @@ LogPsi = Callable[[Array], Array]
 TARGET_ACCEPTANCE = 0.5
 
 
-def initial_walkers(key: Array, molecule: Molecule, walkers: int) -> Array:
+def initial_walkers(rng: np.random.Generator, molecule: Molecule, walkers: int) -> Array:
     """Electrons near the nuclei, as many near each as its charge asks, (walkers, N, 3) bohr."""
     homes = _homes(molecule)
     charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
     spread = np.minimum(1.0, 2 / charges[homes])[:, None]
-    noise = jax.random.normal(key, (walkers, molecule.electrons, 3))
-    return jnp.asarray(nuclei[homes]) + spread * noise
+    noise = rng.normal(size=(walkers, molecule.electrons, 3))
+    return jnp.asarray(nuclei[homes] + spread * noise)
 
 
 def _homes(molecule: Molecule) -> np.ndarray:
@@ -50,7 +50,7 @@ def sweep(
     charges: Array,
     nuclei: Array,
     moves: int,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Move all walkers `moves` times.
 
     Gaussian steps of width `width` times `step_lengths`, of all electrons at once. The length
@@ -69,6 +69,8 @@ def sweep(
     Returns
     -------
     x : (walkers, N, 3) array
+    log : (walkers,) array
+        log|psi| there.
     acceptance : array
         Fraction of moves accepted.
     """
@@ -76,11 +78,13 @@ def sweep(
     def log_proposal(lengths: Array, squared: Array) -> Array:
         return (-3 * jnp.log(lengths) - squared / (2 * (width * lengths) ** 2)).sum((-2, -1))
 
-    def move(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
-        x, log = carry
+    def move(
+        carry: tuple[Array, Array], turn: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
+        (x, log), (key, length) = carry, turn
         keys = jax.random.split(key)
         here = step_lengths(x, charges, nuclei)
-        proposed = x + width * here * jax.random.normal(keys[0], x.shape)
+        proposed = x + length * width * here * jax.random.normal(keys[0], x.shape)
         there = step_lengths(proposed, charges, nuclei)
         squared = jnp.square(proposed - x).sum(-1, keepdims=True)
         new = log_psi(proposed)
@@ -89,9 +93,11 @@ def sweep(
         x = jnp.where(accept[:, None, None], proposed, x)
         return (x, jnp.where(accept, new, log)), accept.mean(dtype=x.dtype)
 
-    start = (x, log_psi(x))
-    (x, _), accepted = jax.lax.scan(move, start, jax.random.split(key, moves))
-    return x, accepted.mean()
+    # The first move goes nowhere and finds log|psi|: compiling the network once, not twice.
+    turns = (jax.random.split(key, moves + 1), jnp.minimum(jnp.arange(moves + 1.0), 1))
+    start = (x, jnp.full(x.shape[0], -jnp.inf))
+    (x, log), accepted = jax.lax.scan(move, start, turns)
+    return x, log, accepted[1:].mean()
 
 
 def adapt(width: Array, acceptance: Array, rate: float = 0.2) -> Array:
@@ -99,15 +105,20 @@ def adapt(width: Array, acceptance: Array, rate: float = 0.2) -> Array:
     return width * jnp.exp(rate * (acceptance - TARGET_ACCEPTANCE))
 
 
+ROUND = 50
+"""Moves between two looks at log|psi|."""
+
 ROUNDS = 60
 """Most rounds of moves until equilibrium."""
 
 
-def equilibrate(problem: Any, params: Any, x: Array, width: Array, key: Array) -> Any:
+def equilibrate(
+    problem: Any, params: Any, x: Array, width: Array, key: Array, moves: int
+) -> tuple[Array, Array, int]:
     """Move walkers until log|psi| no longer drifts and the acceptance is near its target.
 
-    Rounds of 50 moves; equilibrium is three rounds in which the mean log|psi| of the walkers
-    changed by less than two standard errors.
+    Rounds of some 50 moves, in sweeps of `moves`; equilibrium is three rounds in which the mean
+    log|psi| of the walkers changed by less than two standard errors.
 
     Returns
     -------
@@ -119,22 +130,19 @@ def equilibrate(problem: Any, params: Any, x: Array, width: Array, key: Array) -
     ValueError
         If log|psi| still drifts after 60 rounds.
     """
-
-    @jax.jit
-    def round_of_moves(x: Array, width: Array, key: Array) -> tuple[Array, Array, Array]:
-        x, acceptance = problem.sweep(params, x, key, width, 50)
-        return x, adapt(width, acceptance, 1.0), problem.log_psi(params, x)
-
-    keys = jax.random.split(jax.random.wrap_key_data(key), ROUNDS)
+    sweeps = -(-ROUND // moves)
+    keys = jax.random.split(jax.random.wrap_key_data(key), (ROUNDS, sweeps))
     before, calm = np.inf, 0
     for count in range(ROUNDS):
-        x, width, log = round_of_moves(x, width, keys[count])
+        for each in keys[count]:
+            x, log, acceptance = problem.sweep(params, x, each, width, moves)
+            width = adapt(width, acceptance)
         mean, error = float(log.mean()), float(log.std()) / np.sqrt(len(log))
         calm = calm + 1 if abs(mean - before) < 2 * np.sqrt(2) * error else 0
         before = mean
         if calm == 3:
             return x, width, count + 1
     raise ValueError(
-        f"the walkers are not in equilibrium after {ROUNDS * 50} moves (mean log|psi| {mean:.3g} "
-        f"± {error:.1g}); check the geometry, or use more moves"
+        f"the walkers are not in equilibrium after {ROUNDS * ROUND} moves "
+        f"(mean log|psi| {mean:.3g} ± {error:.1g}); check the geometry, or use more moves"
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from huozi.arrays import jax, jnp
+from huozi.arrays import jax
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.molecule import Molecule
@@ -152,7 +152,7 @@ class _Session:
         step = make_step(self.problem, self.config)
         good = state
         while (done := self.done(int(state.step))) < 1:
-            fresh, stats = step(state, jnp.asarray(done), jnp.asarray(self.scale))
+            fresh, stats = step(state, done, self.scale)
             values = {name: float(value) for name, value in stats.items()}
             if not math.isfinite(values["distance"]) or not math.isfinite(values["energy"]):
                 state = self.recover(good, int(state.step))
@@ -201,7 +201,9 @@ class _Session:
         if self.folder:
             self.folder.write_config(described)
         state = start_state(self.problem, self.config)
-        x, width, rounds = equilibrate(self.problem, state.params, state.x, state.width, state.key)
+        x, width, rounds = equilibrate(
+            self.problem, state.params, state.x, state.width, state.key, self.config.moves
+        )
         self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
         return dataclasses.replace(state, x=x, width=width)
 

@@ -1,0 +1,33 @@
+"""The direction of a step: against dense linear algebra, and where float32 is at its limit."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from huozi.wavefunction.natural_gradient import spring
+
+
+def test_direction_is_that_of_the_regularised_natural_gradient() -> None:
+    """In float64: last direction + ridge solution of O step = residual, in parameter space."""
+    rng = np.random.default_rng(0)
+    jacobian, energies = rng.normal(size=(40, 12)), rng.normal(size=40)
+    last, momentum, damping = rng.normal(size=12), 0.9, 0.01
+    found = spring(*map(jnp.asarray, (jacobian, energies, last)), momentum, jnp.asarray(damping))
+    o = (jacobian - jacobian.mean(0)) / np.sqrt(40)
+    residual = -(energies - energies.mean()) / np.sqrt(40) - momentum * o @ last
+    floor = damping + 3e-8 * np.trace(o @ o.T)
+    expected = momentum * last + np.linalg.solve(o.T @ o + floor * np.eye(12), o.T @ residual)
+    np.testing.assert_allclose(found.step, expected, rtol=1e-9)
+    assert found.distance == pytest.approx(np.linalg.norm(o @ expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_far_walker_does_not_make_the_matrix_indefinite(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    jacobian = rng.normal(size=(128, 600)).astype(np.float32)
+    jacobian[7] *= 3e4
+    energies = rng.normal(size=128)
+    found = spring(jacobian, energies, np.zeros(600), 0.0, jnp.asarray(0.0))
+    assert np.isfinite(found.step).all()

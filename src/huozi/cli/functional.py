@@ -41,7 +41,7 @@ def iterate(
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fields with the functional, its fit, fields again, ... until it no longer improves.
+    """Fields with the functional, its fit, fields again, ... until held-out frames gain no more.
 
     The best functional is left as OUT/model.safetensors; statistics of each iteration in
     OUT/iterations. An interrupted run continues when the same command is given again.
@@ -174,11 +174,13 @@ def _print(values: dict[str, Any], as_json: bool) -> None:
 
 def _line(values: dict[str, Any]) -> str:
     force = values["force_rmse_mHa_per_A"]
+    held_out = values.get("held_out_kcal_per_mol_per_heavy_atom")
     return (
         (f"iteration {values['iteration']}: " if "iteration" in values else "")
         + f"{values['converged']} of {values['frames']} fields converged in {values['cycles']} "
         + f"cycles; energy MAE {values['energy_mae_kcal_per_mol']:.3f} kcal/mol"
         + ("" if force is None else f", force RMSE {force:.2f} mHa/Å")
+        + ("" if held_out is None else f"; held-out {held_out:.3f} kcal/mol per heavy atom")
     )
 
 
@@ -214,6 +216,11 @@ def _display(course: list[dict[str, Any]]) -> Iterator[Callable[[dict[str, Any]]
                 progress.console.print(_line(event))
                 if "valid" in event:
                     progress.console.print(f"  validation: {_line(event['valid'])}")
+            elif event["event"] == "kept":
+                progress.console.print(
+                    f"the next fit is not clearly better on held-out frames: iteration "
+                    f"{event['iteration']} is kept"
+                )
             elif event["event"] == "base":
                 progress.console.print(
                     f"no fit improved on {event['base']}: the model left is {event['base']} itself "

@@ -106,41 +106,66 @@ def scf(
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Self-consistent fields of all frames, kept with what a fit needs of them.
+    """Self-consistent fields of all frames with a functional, kept for `train`.
 
-    Example: huozi functional scf water train.n1 --out fields
+    Prints their errors, as `test` does. Fields of the base method alone are computed by `train`.
+
+    Example: huozi functional scf first.safetensors train.n1 --out fields
     """
     compare(model, data, out, processes, as_json)
+    if not as_json:
+        typer.echo(f"fields: {out}")
 
 
 @app.command()
 def train(
     data: Data,
-    fields: Annotated[Path, typer.Option(help="Folder of fields made by `scf`.")],
+    fields: Annotated[
+        Path, typer.Option(help="Folder of finished fields; those that lack are computed first.")
+    ],
     out: Annotated[Path, typer.Option(help="File of the new model.")],
     start: Annotated[
         Path | None,
-        typer.Option(help="The model of the fields; without it the base method alone."),
+        typer.Option(help="The model of the fields; without it they are of the base method."),
     ] = None,
     config: Config = None,
+    processes: Processes = None,
 ) -> None:
-    """Fit a functional to fields; missing ones are computed first.
+    """Fit a functional once, to fields of the base method or of another functional.
 
-    Example: huozi functional train train.n1 --fields fields --out model.safetensors
+    `iterate` does all of it and judges the models; this is one step.
+
+    Example: huozi functional train train.n1 --fields fields --out first.safetensors
+    Then, at its own fields: the same with `--start first.safetensors --out second.safetensors`
     """
     from huozi.functional import load_model
     from huozi.functional.data import read_references
-    from huozi.functional.iterate import IterateConfig, compute_samples, fit_samples, start_model
+    from huozi.functional.iterate import (
+        IterateConfig,
+        compute_samples,
+        described,
+        fit_samples,
+        start_model,
+    )
     from huozi.functional.samples import Sample
     from huozi.workflow import read_settings
 
-    settings = read_settings(IterateConfig, config)
+    given = {} if processes is None else {"processes": processes}
+    settings = read_settings(IterateConfig, config, given)
     frames = read_references(data)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; --out takes the file of the new model")
     model = load_model(start) if start else start_model(frames, settings)
+    settings = settings.model_copy(update={"orbitals": model.orbital_name})
     with _display([]) as report:
         places = compute_samples(frames, model, settings, fields, None, report)
-    fit_samples(frames, [Sample.load(p) for p in places], model, settings.fit).save(out)
-    typer.echo(f"model: {out}")
+    samples = [Sample.load(p) for p in places]
+    iteration = model.metadata.get("iteration", 0) + 1
+    fitted = fit_samples(frames, samples, model, settings.fit)
+    described(fitted, iteration, frames, settings.fit).save(out)
+    used = sum(s.converged for s in samples)
+    typer.echo(f"model: {out} (fitted to {used} of {len(frames)} fields, those that converged)")
+    typer.echo(f"its errors: huozi functional test {out} DATA")
 
 
 @app.command()

@@ -356,7 +356,7 @@ def iterate(
         if k == 0:
             model.save(out / "model.safetensors")
     if best is not None and best[0].metadata.get("iteration", 0) == 0:
-        _described(best[0], 0, frames, settings).save(out / "model.safetensors")
+        described(best[0], 0, frames, settings).save(out / "model.safetensors")
         report({"event": "base", "base": config.base})
     return load_model(out / "model.safetensors")
 
@@ -372,11 +372,13 @@ def _next_model(
 ) -> Model:
     """Fit at the fields of a model; first on the others of each fold, to see what it is worth."""
     place = out / "iterations" / f"{iteration}.safetensors"
-    if not place.exists():
+    judged = out / "held-out" / f"{iteration}.json"
+    if not judged.exists():
         errors = held_out_errors(frames, places, model, config, settings)
-        write_json(out / "held-out" / f"{iteration}.json", errors.tolist())
+        write_json(judged, errors.tolist())
+    if not place.exists():
         fitted = fit_samples(frames, [Sample.load(p) for p in places], model, settings)
-        _described(fitted, iteration, frames, settings).save(place)
+        described(fitted, iteration, frames, settings).save(place)
     return load_model(place)
 
 
@@ -394,9 +396,10 @@ def _accepted(found: Statistics, best: Statistics) -> bool:
     return found.converged >= best.converged and found.loss <= WORSE * best.loss
 
 
-def _described(
+def described(
     model: Model, iteration: int, frames: Sequence[Reference], settings: FitConfig
 ) -> Model:
+    """Return the model with a note of how it was fitted."""
     metadata = {
         "iteration": iteration,
         "frames": len(frames),

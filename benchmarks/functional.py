@@ -1,13 +1,15 @@
 """A learned functional beside HF, PBE and B3LYP-D3(BJ) on held-out CCSD/cc-pVDZ labels.
 
     python benchmarks/functional.py MODEL... [--labels benchmarks/results/functional-labels.json]
+                                    [--keep]
 
 For tetramers: error of the energy (learned functionals) and of energies relative to their mean
 (all methods), kcal/mol per molecule. For rings: error at each point relative to the end with the
 largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and a proton.
 Cost: processor time of the field over that of the base method, in turn, at PySCF's tolerances and
-one thread. Writes benchmarks/results/functional.json. B3LYP-D3(BJ) needs the package
-pyscf-dispersion; without it the row is left out.
+one thread. Writes benchmarks/results/functional.json; with --keep, methods that are not learned
+are taken from there. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row is left
+out.
 """
 
 from __future__ import annotations
@@ -127,13 +129,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--labels", type=Path, default=FOLDER / "functional-labels.json")
+    parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     lib.num_threads(1)
     labels = json.loads(options.labels.read_text())
     models = {f"huozi ({path.stem})": load_model(path) for path in options.models}
     others = ["HF", "PBE"] + (["B3LYP-D3(BJ)"] if find_spec("pyscf.dispersion") else [])
     table, ion = {}, {}
-    for name in (*models, *others):
+    if options.keep:
+        stored = json.loads((FOLDER / "functional.json").read_text())
+        table = {name: stored["methods"][name] for name in others if name in stored["methods"]}
+        ion = {name: stored["h2_ion_error_kcal_per_mol"][name] for name in table}
+    for name in (*models, *(name for name in others if name not in table)):
         table[name] = errors(name, labels, models)
         ion[name] = stretched_ion(name, models)
         print(name, table[name], ion[name], file=sys.stderr, flush=True)

@@ -110,6 +110,19 @@ def test_density_fitting(water):
     assert found[1, 0] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("shell", ["auto", "restricted-open"])
+def test_one_electron_feels_the_model(shell):
+    ion = molecule("H 0 0 0; H 0 0 1.2", spin=1, charge=1)
+    mf = tight(NeuralKS(ion, "hf", model_for(ion), shell))
+    energy = mf.kernel()
+    assert mf.converged
+    delta = mf.model_energy(np.asarray(mf.make_rdm1()))[0]
+    assert abs(delta) > 1e-4
+    plain = scf.UHF(ion).kernel()
+    assert energy - plain == pytest.approx(delta, abs=2e-3)
+    assert energy < plain + mf.model_energy(np.asarray(scf.UHF(ion).run().make_rdm1()))[0]
+
+
 def test_far_molecules_add_up(water):
     both = molecule(
         "O 0 0 0; H 0.7 0.6 0.1; H -.75 .55 0; O 0 0 500; H 0.7 0.6 500.1; H -.75 .55 500"

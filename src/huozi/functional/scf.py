@@ -65,6 +65,8 @@ def base_method(mol: gto.Mole, xc: str, shell: Shell = "auto") -> Any:
         raise ValueError(f"restricted orbitals need spin 0; the molecule has spin {mol.spin}")
     if xc.lower() == "hf":
         names = {"restricted": scf.RHF, "unrestricted": scf.UHF, "restricted-open": scf.ROHF}
+        if mol.nelectron == 1:  # PySCF's class for one electron diagonalises without a potential
+            names |= {"unrestricted": scf.uhf.UHF, "restricted-open": scf.rohf.ROHF}
         return names[shell](mol)
     names = {"restricted": dft.RKS, "unrestricted": dft.UKS, "restricted-open": dft.ROKS}
     mf = names[shell](mol)

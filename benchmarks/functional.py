@@ -1,15 +1,13 @@
 """A learned functional beside HF, PBE and B3LYP-D3(BJ) on held-out CCSD/cc-pVDZ labels.
 
-    python benchmarks/functional.py MODEL... [--labels benchmarks/results/functional-labels.json]
-                                    [--keep]
+    python benchmarks/functional.py MODEL... [--others HF PBE]
 
 For tetramers: error of the energy (learned functionals) and of energies relative to their mean
 (all methods), kcal/mol per molecule. For rings: error at each point relative to the end with the
 largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and a proton.
 Cost: processor time of the field over that of the base method, in turn, at PySCF's tolerances and
-one thread. Writes benchmarks/results/functional.json; with --keep, methods that are not learned
-are taken from there. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row is left
-out.
+one thread. Writes benchmarks/results/functional.json after each method; what the file has of other
+methods stays. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row is left out.
 """
 
 from __future__ import annotations
@@ -125,28 +123,29 @@ def costs(model: Any, labels: dict[str, Any], repeats: int = 3) -> dict[str, Any
 
 
 def main() -> None:
-    """Compute, print, save."""
+    """Compute, print; save after each method."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--labels", type=Path, default=FOLDER / "functional-labels.json")
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--others", nargs="*", default=["HF", "PBE", "B3LYP-D3(BJ)"])
     options = parser.parse_args()
     lib.num_threads(1)
     labels = json.loads(options.labels.read_text())
     models = {f"huozi ({path.stem})": load_model(path) for path in options.models}
-    others = ["HF", "PBE"] + (["B3LYP-D3(BJ)"] if find_spec("pyscf.dispersion") else [])
-    table, ion = {}, {}
-    if options.keep:
-        stored = json.loads((FOLDER / "functional.json").read_text())
-        table = {name: stored["methods"][name] for name in others if name in stored["methods"]}
-        ion = {name: stored["h2_ion_error_kcal_per_mol"][name] for name in table}
-    for name in (*models, *(name for name in others if name not in table)):
-        table[name] = errors(name, labels, models)
-        ion[name] = stretched_ion(name, models)
-        print(name, table[name], ion[name], file=sys.stderr, flush=True)
-    cost = {name: costs(model, labels) for name, model in models.items()}
-    result = {"methods": table, "h2_ion_error_kcal_per_mol": ion, "cost_over_base": cost}
-    save("functional", result, [sys.argv[0], *(path.name for path in options.models)])
+    stored = FOLDER / "functional.json"
+    kept = json.loads(stored.read_text()) if stored.exists() else {}
+    names = ("methods", "h2_ion_error_kcal_per_mol", "cost_over_base")
+    result: dict[str, Any] = {name: kept.get(name, {}) for name in names}
+    for name in (*models, *options.others):
+        if name == "B3LYP-D3(BJ)" and not find_spec("pyscf.dispersion"):
+            print("B3LYP-D3(BJ) needs pyscf-dispersion: left out", file=sys.stderr)
+            continue
+        result["methods"][name] = errors(name, labels, models)
+        result["h2_ion_error_kcal_per_mol"][name] = stretched_ion(name, models)
+        if name in models:
+            result["cost_over_base"][name] = costs(models[name], labels)
+        command = [Path(x).name if x.endswith(".safetensors") else x for x in sys.argv]
+        save("functional", result, command)
 
 
 if __name__ == "__main__":

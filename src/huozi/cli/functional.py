@@ -92,9 +92,10 @@ def compare(
     from huozi.functional.data import read_references
     from huozi.functional.iterate import evaluate
 
+    functional, frames = load_model(model), read_references(data)
+    folder = cache or (model if model.is_dir() else model.parent) / "fields"
     with _display([]) as report:
-        folder = cache or (model if model.is_dir() else model.parent) / "fields"
-        found = evaluate(load_model(model), read_references(data), folder, processes, report)
+        found = evaluate(functional, frames, folder, processes, report)
     _print(found.to_dict(), as_json)
 
 
@@ -135,8 +136,9 @@ def train(
 
     `iterate` does all of it and judges the models; this is one step.
 
+    With --start first.safetensors, the second fit is made at the fields of the first.
+
     Example: huozi functional train train.n1 --fields fields --out first.safetensors
-    Then, at its own fields: the same with `--start first.safetensors --out second.safetensors`
     """
     from huozi.functional import load_model
     from huozi.functional.data import read_references

@@ -9,8 +9,17 @@ from typer.testing import CliRunner
 from huozi.functional import NeuralKS, load_model
 from huozi.functional.data import Reference, check_labels, read_references
 from huozi.functional.fit import FitConfig, Target, fit, fit_linear, standardise, target
+from huozi.functional.heldout import clearly_better, folds
 from huozi.functional.invariants import powers
-from huozi.functional.iterate import IterateConfig, iterate, start_model
+from huozi.functional.iterate import (
+    KCAL,
+    IterateConfig,
+    compute_samples,
+    fit_samples,
+    held_out_errors,
+    iterate,
+    start_model,
+)
 from huozi.functional.model import atomic_energies, random_model
 from huozi.functional.projection import shell_counts
 from huozi.functional.samples import PROBES, Sample, take_sample
@@ -126,6 +135,62 @@ def test_iteration_learns_mp2_and_says_how(run):
     assert load_model(out).metadata["frames"] == 6
 
 
+def test_a_model_that_does_no_better_on_held_out_frames_is_not_kept(
+    labelled, tmp_path, monkeypatch
+):
+    """Held-out errors grow from the second fit to the third: the second stays."""
+    found = iter([[0.3, -0.3, 0.2], [0.1, 0.1, -0.1], [0.1, 0.1, -0.11], [0.0, 0.0, 0.0]])
+    monkeypatch.setattr(
+        "huozi.functional.iterate.held_out_errors", lambda *_: np.array(next(found))
+    )
+    config = IterateConfig(orbitals="6-31g", iterations=4, processes=1)
+    events = []
+    model = iterate(labelled[:5], tmp_path / "run", config, report=events.append)
+    assert events[-1] == {"event": "kept", "iteration": 2}
+    assert model.metadata["iteration"] == 2
+    course = [e for e in events if e["event"] == "iteration"]
+    assert [e["iteration"] for e in course] == [0, 1, 2]
+    assert course[-1]["held_out_kcal_per_mol_per_heavy_atom"] == pytest.approx(0.1)
+
+
+def test_held_out_errors_are_those_of_fits_without_the_frames(run, labelled):
+    out, config, *_ = run
+    frames = labelled[:6]
+    zero = start_model(frames, config)
+    places = compute_samples(frames, zero, config, out / "fields")
+    errors = held_out_errors(frames, places, zero, config, config.fit)
+    (fold,) = folds(frames)
+    assert fold == [int(np.argmax([f.energy for f in frames]))]
+    rest = [i for i in range(6) if i not in fold]
+    samples = [Sample.load(places[i]) for i in rest]
+    fitted = fit_samples([frames[i] for i in rest], samples, zero, config.fit)
+    energy = NeuralKS(frames[fold[0]].molecule("6-31g"), "hf", fitted).kernel()
+    expected = (energy - frames[fold[0]].energy) * KCAL
+    np.testing.assert_allclose(errors, [expected], atol=1e-3)
+
+
+def test_folds_are_the_largest_and_the_highest():
+    def frame(numbers, energy):
+        return Reference(np.array(numbers), np.zeros((len(numbers), 3)), energy, None)
+
+    small = [frame([8, 1, 1], e) for e in (0, 4, 1, 3, 2, 9)]
+    large = [frame([8, 1, 1, 8, 1, 1], e) for e in (5, 1)]
+    assert [fold.tolist() for fold in folds(small + large)] == [[6, 7], [5]]
+    assert [fold.tolist() for fold in folds(small[:5])] == [[1]]
+    assert folds(small[:4]) == []
+    assert folds([*small[:4], frame([7, 1, 1, 1], 0)]) == []
+
+
+def test_a_better_model_is_better_beyond_the_scatter():
+    old = np.array([0.2, -0.1, 0.15, 0.1])
+    assert clearly_better(old / 2, old)
+    assert not clearly_better(old, old)
+    assert not clearly_better(old * [0.5, 2, 0.9, 1], old)
+    assert not clearly_better(np.array([0, 0, 0, np.inf]), old)
+    assert clearly_better(old, np.array([0, 0, 0, np.inf]))
+    assert clearly_better(np.zeros(0), np.zeros(0))
+
+
 def test_a_fit_worse_than_the_base_method_is_not_kept(labelled, tmp_path):
     """Noise fitted exactly, with no pull to hold the densities: the fields run away."""
     settings = FitConfig(pull_weight=0, ridge=1e-9, curvature=1e-9, power=5)
@@ -184,7 +249,9 @@ def test_commands(run, labelled, tmp_path):
     np.testing.assert_allclose(values["references_Ha"], [f.energy for f in labelled[6:]])
     assert {"force_rmse_mHa_per_A", "energies_Ha"} <= set(values)
     listed = CliRunner().invoke(app, ["stats", str(run[0]), "--json"])
-    assert len(json.loads(listed.stdout)["iterations"]) == 3
+    lines = json.loads(listed.stdout)["iterations"]
+    assert len(lines) == sum(e["event"] == "iteration" for e in run[3])
+    assert "held_out_kcal_per_mol_per_heavy_atom" in lines[-1]
 
 
 def test_deepks_folders_are_read_in_their_units(labelled, tmp_path):

@@ -4,6 +4,7 @@ from pyscf import dft, scf
 
 from huozi.functional import NeuralKS, load_model
 from huozi.functional.model import random_model, zero_model
+from huozi.functional.projection import published_basis, shell_counts
 from huozi.functional.scf import orbital_digests
 from tests.functional.conftest import derivative, molecule, tight
 
@@ -109,6 +110,19 @@ def test_density_fitting(water):
     assert found[1, 0] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("shell", ["auto", "restricted-open"])
+def test_one_electron_feels_the_model(shell):
+    ion = molecule("H 0 0 0; H 0 0 1.2", spin=1, charge=1)
+    mf = tight(NeuralKS(ion, "hf", model_for(ion), shell))
+    energy = mf.kernel()
+    assert mf.converged
+    delta = mf.model_energy(np.asarray(mf.make_rdm1()))[0]
+    assert abs(delta) > 1e-4
+    plain = scf.UHF(ion).kernel()
+    assert energy - plain == pytest.approx(delta, abs=2e-3)
+    assert energy < plain + mf.model_energy(np.asarray(scf.UHF(ion).run().make_rdm1()))[0]
+
+
 def test_far_molecules_add_up(water):
     both = molecule(
         "O 0 0 0; H 0.7 0.6 0.1; H -.75 .55 0; O 0 0 500; H 0.7 0.6 500.1; H -.75 .55 500"
@@ -157,3 +171,24 @@ def test_a_model_is_used_for_what_it_was_made(water):
         NeuralKS(molecule("N 0 0 0; H 0 0 1; H 0 1 0; H 1 0 0"), "hf", model)
     with pytest.raises(ValueError, match="spin 0"):
         NeuralKS(molecule("O 0 0 0; H 0 0 1", spin=1), "hf", model, "restricted")
+
+
+def test_a_closed_shell_is_one_without_spin_density(water):
+    """More atoms than are evaluated at once, so that the padding of the last chunk matters."""
+    model = model_for(water)
+    random = np.random.default_rng(2)
+    half = [
+        random.standard_normal((11, n, 2 * ell + 1, 2 * ell + 1))
+        for ell, n in shell_counts(published_basis())
+    ]
+    blocks = [x @ x.swapaxes(-1, -2) for x in half]
+    kinds = np.arange(11) % 2
+    energy, slopes, none = model.evaluate(kinds, blocks)
+    expected, same, _ = model.evaluate(kinds, blocks, [np.zeros_like(x) for x in blocks])
+    assert none is None
+    assert energy == pytest.approx(expected, abs=1e-12)
+    for found, reference, block in zip(slopes, same, blocks, strict=True):
+        assert found.shape == block.shape
+        np.testing.assert_allclose(found, reference, atol=1e-12)
+    parts = [model.evaluate(kinds[i : i + 1], [x[i : i + 1] for x in blocks])[0] for i in range(11)]
+    assert energy == pytest.approx(sum(parts), abs=1e-12)

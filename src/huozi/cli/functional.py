@@ -41,7 +41,7 @@ def iterate(
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fields with the functional, its fit, fields again, ... until it no longer improves.
+    """Fields with the functional, its fit, fields again, ... until held-out frames gain no more.
 
     The best functional is left as OUT/model.safetensors; statistics of each iteration in
     OUT/iterations. An interrupted run continues when the same command is given again.
@@ -92,9 +92,10 @@ def compare(
     from huozi.functional.data import read_references
     from huozi.functional.iterate import evaluate
 
+    functional, frames = load_model(model), read_references(data)
+    folder = cache or (model if model.is_dir() else model.parent) / "fields"
     with _display([]) as report:
-        folder = cache or (model if model.is_dir() else model.parent) / "fields"
-        found = evaluate(load_model(model), read_references(data), folder, processes, report)
+        found = evaluate(functional, frames, folder, processes, report)
     _print(found.to_dict(), as_json)
 
 
@@ -106,41 +107,67 @@ def scf(
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Self-consistent fields of all frames, kept with what a fit needs of them.
+    """Self-consistent fields of all frames with a functional, kept for `train`.
 
-    Example: huozi functional scf water train.n1 --out fields
+    Prints their errors, as `test` does. Fields of the base method alone are computed by `train`.
+
+    Example: huozi functional scf first.safetensors train.n1 --out fields
     """
     compare(model, data, out, processes, as_json)
+    if not as_json:
+        typer.echo(f"fields: {out}")
 
 
 @app.command()
 def train(
     data: Data,
-    fields: Annotated[Path, typer.Option(help="Folder of fields made by `scf`.")],
+    fields: Annotated[
+        Path, typer.Option(help="Folder of finished fields; those that lack are computed first.")
+    ],
     out: Annotated[Path, typer.Option(help="File of the new model.")],
     start: Annotated[
         Path | None,
-        typer.Option(help="The model of the fields; without it the base method alone."),
+        typer.Option(help="The model of the fields; without it they are of the base method."),
     ] = None,
     config: Config = None,
+    processes: Processes = None,
 ) -> None:
-    """Fit a functional to fields; missing ones are computed first.
+    """Fit a functional once, to fields of the base method or of another functional.
 
-    Example: huozi functional train train.n1 --fields fields --out model.safetensors
+    `iterate` does all of it and judges the models; this is one step.
+
+    With --start first.safetensors, the second fit is made at the fields of the first.
+
+    Example: huozi functional train train.n1 --fields fields --out first.safetensors
     """
     from huozi.functional import load_model
     from huozi.functional.data import read_references
-    from huozi.functional.iterate import IterateConfig, compute_samples, fit_samples, start_model
+    from huozi.functional.iterate import (
+        IterateConfig,
+        compute_samples,
+        described,
+        fit_samples,
+        start_model,
+    )
     from huozi.functional.samples import Sample
     from huozi.workflow import read_settings
 
-    settings = read_settings(IterateConfig, config)
+    given = {} if processes is None else {"processes": processes}
+    settings = read_settings(IterateConfig, config, given)
     frames = read_references(data)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; --out takes the file of the new model")
     model = load_model(start) if start else start_model(frames, settings)
+    settings = settings.model_copy(update={"orbitals": model.orbital_name})
     with _display([]) as report:
         places = compute_samples(frames, model, settings, fields, None, report)
-    fit_samples(frames, [Sample.load(p) for p in places], model, settings.fit).save(out)
-    typer.echo(f"model: {out}")
+    samples = [Sample.load(p) for p in places]
+    iteration = model.metadata.get("iteration", 0) + 1
+    fitted = fit_samples(frames, samples, model, settings.fit)
+    described(fitted, iteration, frames, settings.fit).save(out)
+    used = sum(s.converged for s in samples)
+    typer.echo(f"model: {out} (fitted to {used} of {len(frames)} fields, those that converged)")
+    typer.echo(f"its errors: huozi functional test {out} DATA")
 
 
 @app.command()
@@ -174,11 +201,13 @@ def _print(values: dict[str, Any], as_json: bool) -> None:
 
 def _line(values: dict[str, Any]) -> str:
     force = values["force_rmse_mHa_per_A"]
+    held_out = values.get("held_out_kcal_per_mol_per_heavy_atom")
     return (
         (f"iteration {values['iteration']}: " if "iteration" in values else "")
         + f"{values['converged']} of {values['frames']} fields converged in {values['cycles']} "
         + f"cycles; energy MAE {values['energy_mae_kcal_per_mol']:.3f} kcal/mol"
         + ("" if force is None else f", force RMSE {force:.2f} mHa/Å")
+        + ("" if held_out is None else f"; held-out {held_out:.3f} kcal/mol per heavy atom")
     )
 
 
@@ -214,6 +243,11 @@ def _display(course: list[dict[str, Any]]) -> Iterator[Callable[[dict[str, Any]]
                 progress.console.print(_line(event))
                 if "valid" in event:
                     progress.console.print(f"  validation: {_line(event['valid'])}")
+            elif event["event"] == "kept":
+                progress.console.print(
+                    f"the next fit is not clearly better on held-out frames: iteration "
+                    f"{event['iteration']} is kept"
+                )
             elif event["event"] == "base":
                 progress.console.print(
                     f"no fit improved on {event['base']}: the model left is {event['base']} itself "

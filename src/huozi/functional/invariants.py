@@ -33,8 +33,11 @@ def powers(shells: Sequence[tuple[int, int]]) -> list[int]:
     return orders + [0] * sum(n for _, n in shells)
 
 
-def invariants(blocks: Sequence[Any], spins: Sequence[Any]) -> Any:
-    """Features (..., count) of blocks D and M, each (..., n, 2l + 1, 2l + 1) for each l."""
+def invariants(blocks: Sequence[Any], spins: Sequence[Any] | None = None) -> Any:
+    """Features (..., count) of blocks D and M, each (..., n, 2l + 1, 2l + 1) for each l.
+
+    Without `spins`, M is zero: a closed shell.
+    """
     columns = []
     for block in blocks:
         size = block.shape[-1]
@@ -46,5 +49,8 @@ def invariants(blocks: Sequence[Any], spins: Sequence[Any]) -> Any:
         for _ in range(2, size + 1):
             power = power @ scaled
             columns.append(jnp.trace(power, axis1=-2, axis2=-1))
-    columns += [jnp.sum(m * m, axis=(-2, -1)) for m in spins]
+    if spins is None:
+        columns += [jnp.zeros(block.shape[:-2]) for block in blocks]
+    else:
+        columns += [jnp.sum(m * m, axis=(-2, -1)) for m in spins]
     return jnp.concatenate(columns, axis=-1)

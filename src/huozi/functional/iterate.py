@@ -2,8 +2,9 @@
 
 A run folder keeps one file for each field, named by what it was computed from, and one folder for
 each iteration with its model and statistics; the same command in the same folder goes on where it
-was. A model that makes the fields worse is not kept: the fit is repeated at the densities of
-the best one with four times the weight on the pull.
+was. An iteration's model replaces the one before it only if its fit does better on frames held out
+of it (`heldout.py`). A model that makes the fields worse is not kept: the fit is repeated at the
+densities of the best one with four times the weight on the pull.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from huozi.files import write_json
 from huozi.functional.data import Reference, check_labels
 from huozi.functional.fit import FitConfig, fit, target
+from huozi.functional.heldout import clearly_better, folds
 from huozi.functional.model import Model, load_model, zero_model
-from huozi.functional.projection import published_basis
+from huozi.functional.projection import Array, published_basis
 from huozi.functional.samples import Sample, take_sample
 from huozi.functional.scf import attach, base_method, orbital_digests
 
 KCAL = 627.5094740631
 """One hartree, kcal/mol."""
 WORSE = 1.05
-ENOUGH = 0.97
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -166,6 +167,59 @@ def compute_samples(
     return places
 
 
+def held_out_energy(frame: Reference, model: Model, orbitals: Any, guess: Path) -> float:
+    """Self-consistent energy of one frame, hartree; infinite if the field does not converge."""
+    mf = attach(base_method(frame.molecule(orbitals), model.base), model)
+    mf.conv_tol, mf.max_cycle = 1e-8, 100
+    energy = float(mf.kernel(Sample.load(guess).density))
+    return energy if mf.converged else float("inf")
+
+
+def held_out_errors(
+    frames: Sequence[Reference],
+    places: Sequence[Path],
+    model: Model,
+    config: IterateConfig,
+    settings: FitConfig,
+) -> Array:
+    """Errors of self-consistent energies of frames that were held out of a fit.
+
+    Parameters
+    ----------
+    frames : sequence of Reference
+    places : sequence of Path
+        Samples of their fields with `model`.
+    model : Model
+        At whose densities is fitted.
+    config : IterateConfig
+    settings : FitConfig
+
+    Returns
+    -------
+    (n,) array
+        kcal/mol per heavy atom, fold after fold of `folds(frames)`.
+    """
+    samples = [Sample.load(p) for p in places]
+    held = folds(frames)
+    if not held:
+        return np.zeros(0)
+    with single_threads(), _pool(config.processes) as pool:
+        jobs = []
+        for fold in held:
+            rest = np.setdiff1d(np.arange(len(frames)), fold)
+            fitted = fit_samples(
+                [frames[i] for i in rest], [samples[i] for i in rest], model, settings
+            )
+            jobs += [
+                pool.submit(held_out_energy, frames[i], fitted, config.orbitals, places[i])
+                for i in fold
+            ]
+        energies = np.array([job.result() for job in jobs])
+    chosen = [frames[i] for fold in held for i in fold]
+    heavy = np.array([max(1, np.sum(f.numbers > 1)) for f in chosen])
+    return (energies - np.array([f.energy for f in chosen])) * KCAL / heavy
+
+
 def _pool(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
@@ -250,13 +304,13 @@ def iterate(
     valid : sequence of Reference
         Frames that are compared with after each iteration and never fitted.
     report : callable
-        Receives events: ``fields`` (done, total), ``iteration``, ``rollback``, ``base``.
+        Receives events: ``fields`` (done, total), ``iteration``, ``rollback``, ``kept``, ``base``.
 
     Returns
     -------
     Model
-        The best one, by the loss of its self-consistent fields; the zero model, that is the base
-        method itself, if none is better than that.
+        The last one that did better on held-out frames than the one before it; the zero model,
+        that is the base method itself, if no fit improves its own frames.
 
     Raises
     ------
@@ -273,6 +327,8 @@ def iterate(
         samples = [Sample.load(p) for p in places]
         found = statistics(frames, samples, config.fit)
         event = {"event": "iteration", "iteration": k, **found.to_dict()}
+        if k:
+            event["held_out_kcal_per_mol_per_heavy_atom"] = rms(_held_out(out, k))
         if k == 0:
             energies = np.array([s.energy for s in samples])
             check_labels(frames, energies, [s.forces for s in samples])
@@ -287,34 +343,63 @@ def iterate(
             best = (model, places, found)
             if k:
                 model.save(out / "model.safetensors")
-            if k > 1 and previous is not None and found.loss > ENOUGH * previous.loss:
-                break
         else:
             settings = settings.model_copy(update={"pull_weight": 4 * settings.pull_weight})
             report({"event": "rollback", "iteration": k, "pull_weight": settings.pull_weight})
         if k == config.iterations or best is None:
             break
-        place = out / "iterations" / f"{k + 1}.safetensors"
-        if not place.exists():
-            samples = [Sample.load(p) for p in best[1]]
-            model = fit_samples(frames, samples, best[0], settings)
-            _described(model, k + 1, frames, settings).save(place)
-        model = load_model(place)
+        model = _next_model(frames, best[0], best[1], k + 1, out, config, settings)
+        kept = best[0].metadata.get("iteration", 0)
+        if kept and not clearly_better(_held_out(out, k + 1), _held_out(out, kept)):
+            report({"event": "kept", "iteration": kept})
+            break
         if k == 0:
             model.save(out / "model.safetensors")
     if best is not None and best[0].metadata.get("iteration", 0) == 0:
-        _described(best[0], 0, frames, settings).save(out / "model.safetensors")
+        described(best[0], 0, frames, settings).save(out / "model.safetensors")
         report({"event": "base", "base": config.base})
     return load_model(out / "model.safetensors")
+
+
+def _next_model(
+    frames: Sequence[Reference],
+    model: Model,
+    places: Sequence[Path],
+    iteration: int,
+    out: Path,
+    config: IterateConfig,
+    settings: FitConfig,
+) -> Model:
+    """Fit at the fields of a model; first on the others of each fold, to see what it is worth."""
+    place = out / "iterations" / f"{iteration}.safetensors"
+    judged = out / "held-out" / f"{iteration}.json"
+    if not judged.exists():
+        errors = held_out_errors(frames, places, model, config, settings)
+        write_json(judged, errors.tolist())
+    if not place.exists():
+        fitted = fit_samples(frames, [Sample.load(p) for p in places], model, settings)
+        described(fitted, iteration, frames, settings).save(place)
+    return load_model(place)
+
+
+def _held_out(out: Path, iteration: int) -> Array:
+    path = out / "held-out" / f"{iteration}.json"
+    return np.array(json.loads(path.read_text(encoding="utf-8")), float)
+
+
+def rms(errors: Array) -> float | None:
+    """Root mean square, None if there are no errors."""
+    return float(np.sqrt(np.mean(errors**2))) if len(errors) else None
 
 
 def _accepted(found: Statistics, best: Statistics) -> bool:
     return found.converged >= best.converged and found.loss <= WORSE * best.loss
 
 
-def _described(
+def described(
     model: Model, iteration: int, frames: Sequence[Reference], settings: FitConfig
 ) -> Model:
+    """Return the model with a note of how it was fitted."""
     metadata = {
         "iteration": iteration,
         "frames": len(frames),

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,35 +68,30 @@ class Model:
         return replace(self, params={**self.params, **changed})
 
     def evaluate(
-        self, kinds: Any, blocks: Sequence[Array], spins: Sequence[Array]
-    ) -> tuple[float, list[Array], list[Array]]:
+        self, kinds: Any, blocks: Sequence[Array], spins: Sequence[Array] | None = None
+    ) -> tuple[float, list[Array], list[Array] | None]:
         """Energy in hartree and its derivatives by D and M.
 
         Parameters
         ----------
         kinds : (m,) int array
             Elements of the atoms, as indices into `elements`.
-        blocks, spins : lists of (m, n, 2l + 1, 2l + 1) arrays
-            Projections of the density and of the spin density matrix for each l.
+        blocks : list of (m, n, 2l + 1, 2l + 1) arrays
+            Projections of the density matrix for each l.
+        spins : list of (m, n, 2l + 1, 2l + 1) arrays, optional
+            Those of the spin density matrix; a closed shell has none.
         """
         m = len(kinds)
-        energy, slopes = 0.0, []
+        given = [kinds, np.ones(m), list(blocks), None if spins is None else list(spins)]
+        whole = jax.tree.map(_padded, given)
+        energies, slopes = [], []
         for start in range(0, m, CHUNK):
-            part = slice(start, min(start + CHUNK, m))
-            pad = CHUNK - (part.stop - start)
-            cut = [
-                tuple(np.pad(b[part], ((0, pad), (0, 0), (0, 0), (0, 0))) for b in kind)
-                for kind in (blocks, spins)
-            ]
-            weight = np.pad(np.ones(CHUNK - pad), (0, pad))
-            e, g = _energy_and_slopes(self.params, np.pad(kinds[part], (0, pad)), weight, *cut)
-            energy += float(e)
-            slopes.append([[np.asarray(x)[: CHUNK - pad] for x in kind] for kind in g])
-        by_density, by_spin = (
-            [np.concatenate(parts) for parts in zip(*(s[k] for s in slopes), strict=True)]
-            for k in (0, 1)
-        )
-        return energy, by_density, by_spin
+            part = jax.tree.map(lambda x: x[start : start + CHUNK], whole)  # noqa: B023
+            energy, slope = _energy_and_slopes(self.params, *part)
+            energies.append(energy)
+            slopes.append(slope)
+        by_density, by_spin = jax.tree.map(lambda *x: np.concatenate(x)[:m], *slopes)
+        return float(sum(energies)), by_density, by_spin
 
     def save(self, path: str | Path) -> None:
         """Write the model as safetensors with everything that is needed to use it."""
@@ -117,7 +111,14 @@ class Model:
             save_file(tensors, aside, metadata={"huozi": json.dumps(header)})
 
 
-@partial(jax.jit)
+def _padded(values: Array) -> Array:
+    """Zeros behind the atoms, up to whole chunks."""
+    full = np.zeros((-(-len(values) // CHUNK) * CHUNK, *values.shape[1:]), values.dtype)
+    full[: len(values)] = values
+    return full
+
+
+@jax.jit
 def _energy_and_slopes(params: Params, kinds: Any, weight: Any, blocks: Any, spins: Any) -> Any:
     def total(blocks: Any, spins: Any) -> Any:
         return jnp.sum(weight * atomic_energies(params, kinds, invariants(blocks, spins)))

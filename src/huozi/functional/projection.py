@@ -95,7 +95,7 @@ class Projection:
     def blocks(self, dm: Array) -> list[Array]:
         """Return D for each l, (m, n, 2l + 1, 2l + 1), of a density matrix (nao, nao)."""
         return [
-            np.einsum("rina,rinb->inab", b, t)
+            np.matmul(b.transpose(1, 2, 3, 0), t.transpose(1, 2, 0, 3))
             for b, t in zip(self.overlaps, self._half(dm), strict=True)
         ]
 

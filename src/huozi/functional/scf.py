@@ -65,6 +65,8 @@ def base_method(mol: gto.Mole, xc: str, shell: Shell = "auto") -> Any:
         raise ValueError(f"restricted orbitals need spin 0; the molecule has spin {mol.spin}")
     if xc.lower() == "hf":
         names = {"restricted": scf.RHF, "unrestricted": scf.UHF, "restricted-open": scf.ROHF}
+        if mol.nelectron == 1:  # PySCF's class for one electron diagonalises without a potential
+            names |= {"unrestricted": scf.uhf.UHF, "restricted-open": scf.rohf.ROHF}
         return names[shell](mol)
     names = {"restricted": dft.RKS, "unrestricted": dft.UKS, "restricted-open": dft.ROKS}
     mf = names[shell](mol)
@@ -116,15 +118,14 @@ class _Corrected(_Mixed):
         dm : (nao, nao) or (2, nao, nao) array
         """
         projection = self.projection()
-        alpha, beta = (dm / 2, dm / 2) if dm.ndim == 2 else dm
-        total = projection.blocks(alpha + beta)
-        if dm.ndim == 2:
-            spin = [np.zeros_like(block) for block in total]
-        else:
-            spin = projection.blocks(alpha - beta)
+        closed = dm.ndim == 2
+        total = projection.blocks(dm if closed else dm[0] + dm[1])
+        spin = None if closed else projection.blocks(dm[0] - dm[1])
         symbols = [self.mol.atom_pure_symbol(i) for i in projection.atoms]
         kinds = np.array([self.model.elements.index(s) for s in symbols])
         energy, by_total, by_spin = self.model.evaluate(kinds, total, spin)
+        if by_spin is None:
+            return energy, by_total, by_total
         pairs = list(zip(by_total, by_spin, strict=True))
         return energy, [t + s for t, s in pairs], [t - s for t, s in pairs]
 

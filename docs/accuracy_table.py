@@ -1,0 +1,81 @@
+"""Write the stored results of benchmarks/accuracy.py and joint.py into docs/accuracy.md.
+
+    python docs/accuracy_table.py
+
+Replaces what stands between the marks ``<!-- numbers: ... -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from huozi.files import atomic_path
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "benchmarks" / "results"
+# Zuo et al., J. Phys. Chem. A 124, 731 (2020), on that work's own test sets: meV/atom, meV/Å.
+PUBLISHED = {
+    "si": ("Si", 5.51, 177),
+    "ge": ("Ge", 10.55, 201),
+    "li": ("Li", 0.85, 44),
+    "mo": ("Mo", 4.04, 333),
+}
+HEAD = (
+    "| data | frames: training, held out | steps | seconds | energy, meV/atom | force, meV/Å "
+    "| qSNAP: energy, force |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def row(name: str, result: dict[str, Any]) -> str:
+    """One line of the table."""
+    title, *published = PUBLISHED.get(name, ("water, PBE0+TS",))
+    other = "{:.2f}, {:.0f}".format(*published) if published else ""
+    test = result["test"]
+    return (
+        f"| {title} | {result['train_frames']}, {test['frames']} | {result['steps']:,} "
+        f"| {result['seconds']:.0f} | {test['energy_rmse_mev_per_atom']:.2f} "
+        f"| {test['force_rmse_mev_per_A']:.1f} | {other} |"
+    )
+
+
+def joint(result: dict[str, Any]) -> list[str]:
+    """Errors of the joint model over those of the models alone."""
+    lines = [
+        "",
+        f"One model of all four after {result['steps']:,} steps ({result['seconds']:.0f} s), its "
+        "errors over those above:",
+        "",
+        "| data | energy | force |",
+        "|---|---|---|",
+    ]
+    for name, values in result["sets"].items():
+        ratios = [f"{entry['ratio']:.2f}" for entry in values.values()]
+        lines.append(f"| {PUBLISHED[name][0]} | {' | '.join(ratios)} |")
+    return lines
+
+
+def main() -> None:
+    """Fill in the page."""
+    lines, machines = list(HEAD), set()
+    for name in ("water", *PUBLISHED):
+        result = json.loads((RESULTS / f"accuracy-{name}.json").read_text(encoding="utf-8"))
+        lines.append(row(name, result))
+        machines.add(f"{result['machine']['processor']}, {result['machine']['cores']} cores")
+    stored = RESULTS / "joint.json"
+    if stored.exists():
+        lines += joint(json.loads(stored.read_text(encoding="utf-8")))
+    lines += ["", f"Machine: {'; '.join(sorted(machines))}."]
+    page = HERE / "accuracy.md"
+    before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", page.read_text(encoding="utf-8"))
+    _, end, after = rest.partition("<!-- end -->")
+    text = before + mark + "\n".join(lines) + "\n" + end + after
+    with atomic_path(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -38,7 +38,6 @@ from huozi.systems import Dataset, Split, data_digest, fit_e0, split
 from huozi.workflow import RunFolder
 
 VALIDATIONS = 40
-SETTLED = 0.8
 REPLAN_STEPS = 20
 
 Report = Callable[[dict[str, Any]], None]
@@ -59,7 +58,7 @@ class Progress:
     seconds : float
         Wall time used, earlier sessions of the run included.
     best : float
-        Lowest validation score; begins anew when the schedule is SETTLED.
+        Lowest validation score.
     stale : int
         Validations since then.
     next_validation : int
@@ -121,8 +120,8 @@ def train(
 ) -> TrainResult:
     """Train a potential and leave the best model as ``out/model.safetensors``.
 
-    The best one is that of the last fifth of the schedule with the least product of force and
-    energy error on the validation frames; of a run that `patience` ended before, of all.
+    The best one is that at the end of the schedule; of a run that was interrupted, or ended by
+    `patience`, the one with the least product of force and energy error on the validation frames.
 
     Running the same call again resumes an interrupted run and returns a finished one. With
     `steps` given, an interrupted and resumed run is bitwise the same as an uninterrupted one;
@@ -399,13 +398,11 @@ class Trainer:
         params = self.fold(self.learner.averaged)
         metrics = self.problem.evaluator(params, config.architecture)
         score = self.score(metrics)
-        settled = math.ceil(SETTLED * VALIDATIONS)
-        if progress.next_validation <= settled <= int(progress.done * VALIDATIONS):
-            # Few validation frames may prefer a model of high learning rate by chance.
-            progress.best = float("inf")
         progress.next_validation = int(progress.done * VALIDATIONS) + 1
         progress.stale += 1
-        if score < progress.best:
+        # The last model is kept whatever its score: a few validation frames may have preferred one
+        # of high learning rate by chance.
+        if score < progress.best or progress.done >= 1.0:
             progress.best, progress.stale = score, 0
             self.save_model(metrics, params)
         if config.patience and progress.stale >= config.patience:

@@ -66,15 +66,11 @@ def make_models(peers: Path, data: object, work: Path) -> list[str]:
             [dp, "--tf", "compress", "-i", "frozen.pb", "-o", "compressed.pb"],
         ):
             subprocess.run(command, cwd=run, check=True, stdout=sys.stderr)
-    huozi = str(Path(sys.executable).with_name("huozi"))
-    convert = [
-        huozi,
-        "convert",
-        str(run / "model.dp"),
-        str(work / "model.safetensors"),
-        "--float32",
-    ]
-    subprocess.run(convert, check=True, stdout=sys.stderr)
+    converted = work / "model.safetensors"
+    if not converted.exists():
+        huozi = str(Path(sys.executable).with_name("huozi"))
+        convert = [huozi, "convert", str(run / "model.dp"), str(converted), "--float32"]
+        subprocess.run(convert, check=True, stdout=sys.stderr)
     return (work / "train" / "type_map.raw").read_text().split()
 
 

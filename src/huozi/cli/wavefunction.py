@@ -193,7 +193,7 @@ def _display() -> Iterator[Callable[[dict[str, Any]], None]]:
                 progress.console.print(f"step {event['step']}: {event['walkers']} walkers lost")
             elif kind == "recovered":
                 progress.console.print(
-                    f"step {event['step']}: not a number; back to step {event['back_to']}"
+                    f"step {event['step']}: broke down; back to step {event['back_to']}"
                 )
             if "done" in event:
                 progress.update(

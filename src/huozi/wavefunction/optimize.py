@@ -210,6 +210,7 @@ def _update(
         "energy": jnp.nanmean(energies),
         "clipped": used.mean(),
         "variance": jnp.nanvar(energies),
+        "spread": jnp.nanmean(jnp.abs(energies - jnp.nanmedian(energies))),
         "lost": (~fine).sum(),
         "distance": rate * distance,
         "rate": rate,

@@ -29,6 +29,12 @@ LOG_SECONDS = 1.0
 RECOVERIES = 5
 """Times a run may fall back to an earlier state before it gives up."""
 
+BROKEN, SOUND = 10.0, 2.0
+"""Times the least spread of local energies: a broken wave function, one fit for a checkpoint."""
+
+LEAST_SPREAD = 0.01
+"""Hartree; narrower spreads are not told apart, or a nearly exact wave function would be broken."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -143,6 +149,7 @@ class _Session:
         self.spent = 0.0
         self.scale = 1.0
         self.recoveries = 0
+        self.least = math.inf  # spread of the local energies so far, hartree
         self.window: list[dict[str, float]] = []
         self.logged = self.saved = self.begun
 
@@ -154,12 +161,13 @@ class _Session:
         while (done := self.done(int(state.step))) < 1:
             fresh, stats = step(state, done, self.scale)
             values = {name: float(value) for name, value in stats.items()}
-            if not math.isfinite(values["distance"]) or not math.isfinite(values["energy"]):
+            if self.is_broken(values):
                 state = self.recover(good, int(state.step))
                 continue
             state = fresh
             self.note(state, values)
-            if time.monotonic() - self.saved > self.config.checkpoint_every:
+            sound = values["spread"] < SOUND * self.least
+            if sound and time.monotonic() - self.saved > self.config.checkpoint_every:
                 self.save(state)
                 good = state
         self.log_window(state)
@@ -251,6 +259,17 @@ class _Session:
         self.window = []
         self.logged = time.monotonic()
 
+    def is_broken(self, values: dict[str, float]) -> bool:
+        """Tell a step that gave no number, or local energies that spread far wider than before.
+
+        The spread is the mean absolute deviation from the median, which single walkers on a node
+        hardly change; a wave function that gets better never widens it several times.
+        """
+        if not math.isfinite(values["distance"]) or not math.isfinite(values["energy"]):
+            return True
+        self.least = max(LEAST_SPREAD, min(self.least, values["spread"]))
+        return values["spread"] > BROKEN * self.least
+
     def recover(self, good: State, step: int) -> State:
         """Go back to the last checkpoint with half the learning rate; give up in the end."""
         self.recoveries += 1
@@ -258,8 +277,9 @@ class _Session:
         self.emit("recovered", step=step, back_to=int(good.step), scale=self.scale)
         if self.recoveries > RECOVERIES:
             raise ValueError(
-                f"the wave function gave an energy that is not a number at step {step}, "
-                f"{self.recoveries} times; try precision float64 or a smaller learning_rate"
+                f"the wave function broke down at step {step}, {self.recoveries} times: energies "
+                f"that are no numbers, or spread {BROKEN:g} times wider than before; try "
+                "precision float64, a larger damping or a smaller learning_rate"
             )
         fresh = jax.random.fold_in(jax.random.wrap_key_data(good.key), self.recoveries)
         return dataclasses.replace(good, key=jax.random.key_data(fresh))

@@ -21,7 +21,7 @@ from huozi.wavefunction.settings import TrainConfig
 Array = jax.Array
 Params = dict[str, Any]
 
-LEAST_VARIANCE = 1e-3
+LEAST_VARIANCE = 0.1
 """Hartree^2; the damping is proportional to the variance of the local energy, but not below."""
 
 LAST_RATE = 0.02

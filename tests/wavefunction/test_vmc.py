@@ -106,7 +106,7 @@ def test_a_wave_function_that_is_never_a_number_stops_the_run(tmp_path):
 def test_steps_that_ruin_the_wave_function_are_taken_back(tmp_path):
     """Far too long steps: every energy is a number, and none is worth anything."""
     wild = CONFIG.model_copy(update={"steps": 40, "learning_rate": 100.0, "step_limit": 100.0})
-    with pytest.raises(ValueError, match="broke down at step .*, 6 times"):
+    with pytest.raises(ValueError, match=r"broke down at step .*, 6 times"):
         build(HELIUM, TINY).train(tmp_path / "run", config=wild)
     taken_back = list(RunFolder(tmp_path / "run").events("recovered"))
     assert [round(1 / e["scale"]) for e in taken_back] == [2, 4, 8, 16, 32, 64]

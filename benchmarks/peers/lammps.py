@@ -5,7 +5,7 @@
 
 deepmd-kit trains a model of water (25-50-100, axis 16, fitting 240x3, float32), freezes and
 compresses it; Huozi converts the frozen one. The first frame of DATA, repeated, then gets
-a single energy and a run by both, in turns. deepmd-kit has the better of two threads and of two
+a single energy and a run by both, in turns. Each has the better of two threads and of two
 processes. Nothing else should run meanwhile. Writes benchmarks/results/peers-lammps.json.
 """
 
@@ -46,6 +46,7 @@ neigh_modify every 1 delay 0 check yes
 timestep 0.0005
 velocity all create 300 1 loop geom
 fix 1 all nve
+thermo_style custom step temp pe
 thermo_modify format float %.12g
 run {warm}
 run {steps}
@@ -150,9 +151,7 @@ def main() -> None:
                     1,
                     work,
                 ),
-                "huozi, threads, again": measure(
-                    lammps.command(1), ours, types, cells, CORES, work
-                ),
+                "huozi, processes": measure(lammps.command(CORES), ours, types, cells, 1, work),
             }
             best = {
                 program: min(v["us_per_atom_step"] for k, v in by.items() if k.startswith(program))

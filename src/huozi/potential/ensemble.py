@@ -77,11 +77,11 @@ class Ensemble:
         return self.members[0].evaluate(system)
 
     def forces(self, system: System) -> Array:
-        """Forces of every member, (members, n, 3) eV/Å."""
+        """Return the forces of every member, (members, n, 3) eV/Å."""
         return np.array([member.evaluate(system).forces for member in self.members])
 
     def deviation(self, system: System) -> Array:
-        """Deviation of the force on each atom, sqrt(<|F - <F>|^2>), (n,) eV/Å."""
+        """Return the deviation of the force on each atom, sqrt(<|F - <F>|^2>), (n,) eV/Å."""
         return force_deviation(self.forces(system))
 
     def save(self, path: str | Path) -> None:
@@ -104,5 +104,5 @@ def load_ensemble(path: str | Path) -> Ensemble:
 
 
 def _parameters(model: Model) -> list[bytes]:
-    """What makes two models the same."""
+    """Return what makes two models the same."""
     return [np.asarray(x).tobytes() for x in jax.tree.leaves(model.params)]

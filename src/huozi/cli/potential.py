@@ -92,9 +92,7 @@ def compare(
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     plots: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for plots (PNG): parity of energies and forces, calibration of an ensemble."
-        ),
+        typer.Option(help="Folder for plots (PNG): parity, and calibration of an ensemble."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

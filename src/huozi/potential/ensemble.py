@@ -1,4 +1,4 @@
-"""Several models in one file: the first moves atoms, their spread says how far it can be trusted."""
+"""Several models in one file: the first moves atoms, their spread says how far to trust it."""
 
 from __future__ import annotations
 

@@ -89,5 +89,5 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="deviation_limit needs several models"):
         run_md(FIELDS[0], crystal(), config(deviation_limit=1.0), tmp_path)
     wide = LennardJones(epsilon=0.01, sigma=3.4, cutoff=7.0, onset=4.5)
-    with pytest.raises(ValueError, match="cutoff of 7.0 Å, beyond the 5.9 Å"):
+    with pytest.raises(ValueError, match=r"cutoff of 7\.0 Å, beyond the 5\.9 Å"):
         run_md(FIELDS[0], crystal(), config(), tmp_path, others=[wide])

@@ -51,7 +51,7 @@ class Calibration:
     scale, scale_error : float
         Factor between the root mean squares of deviation and error, and its standard error, by
         leaving out one frame at a time (not a number for a single frame). The scaled deviation
-        is the error to be expected.
+        is the error to be expected over all atoms; `bins` say how well it holds for few.
     bins : list of Bin
         The calibration curve: up to ten groups of as many atoms each, by rising deviation.
     """

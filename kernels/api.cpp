@@ -64,8 +64,13 @@ huozi_model* huozi_model_load(const char* path, char* message, size_t size) {
 }
 
 huozi_model* huozi_model_parse(const char* content, size_t length, char* message, size_t size) {
+  return huozi_member_parse(content, length, 0, message, size);
+}
+
+huozi_model* huozi_member_parse(const char* content, size_t length, int member, char* message,
+                                size_t size) {
   try {
-    return new huozi_model{huozi::parse_model(std::string(content, length))};
+    return new huozi_model{huozi::parse_model(std::string(content, length), member)};
   } catch (const std::exception& error) {
     say(message, size, error.what());
     return nullptr;
@@ -73,6 +78,8 @@ huozi_model* huozi_model_parse(const char* content, size_t length, char* message
 }
 
 void huozi_model_free(huozi_model* model) { delete model; }
+
+int huozi_model_members(const huozi_model* model) { return model->model->members; }
 
 double huozi_model_cutoff(const huozi_model* model) { return model->model->cutoff; }
 

@@ -15,6 +15,10 @@ typedef struct huozi_model huozi_model;
 HUOZI_API huozi_model* huozi_model_load(const char* path, char* message, size_t size);
 // The same from the contents of a file.
 HUOZI_API huozi_model* huozi_model_parse(const char* content, size_t length, char* message, size_t size);
+// Of a file with several models, the one with this number, from 0; the functions above give 0.
+HUOZI_API huozi_model* huozi_member_parse(const char* content, size_t length, int member,
+                                          char* message, size_t size);
+HUOZI_API int huozi_model_members(const huozi_model* model);  // models in the file it is from
 HUOZI_API void huozi_model_free(huozi_model* model);
 HUOZI_API double huozi_model_cutoff(const huozi_model* model);          // Å
 HUOZI_API int huozi_model_elements(const huozi_model* model, int* numbers);  // numbers may be NULL

@@ -114,10 +114,11 @@ double vacuum_energy(const Model& model, const Element& element) {
   return energy;
 }
 
-// A model file: its header, and the tensors behind it.
+// One model of a file: its header, and the tensors behind it. Headers of further models are a list
+// in that of the first, their tensors have names with a prefix: members.1.readout.
 class File {
  public:
-  explicit File(const std::string& content) {
+  File(const std::string& content, int member) {
     std::uint64_t length = 0;
     if (content.size() >= 8) std::memcpy(&length, content.data(), 8);
     if (content.size() < 10 || content[8] != '{' || length > content.size() - 8)
@@ -131,17 +132,28 @@ class File {
       throw std::runtime_error("format " + format + "; this kernel reads " + kFormat);
     data_ = content.data() + 8 + length;
     size_ = content.size() - 8 - length;
+    if (header.has("members"))
+      members = 1 + static_cast<int>(std::min(header["members"].array().size(), kLargest));
+    if (member < 0 || member >= members)
+      throw std::runtime_error("no model " + std::to_string(member + 1) + " among " +
+                               std::to_string(members));
+    if (!member) return;
+    const Json own = header["members"].array()[member - 1];
+    header = own;
+    prefix_ = "members." + std::to_string(member) + ".";
   }
 
   std::vector<float> read(const std::string& name, const std::vector<std::size_t>& shape) const {
-    return tensor(entries_[name], data_, size_, name, shape);
+    return tensor(entries_[prefix_ + name], data_, size_, prefix_ + name, shape);
   }
-  bool has(const std::string& name) const { return entries_.has(name); }
+  bool has(const std::string& name) const { return entries_.has(prefix_ + name); }
 
   Json header;
+  int members = 1;
 
  private:
   Json entries_;
+  std::string prefix_;
   const char* data_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -274,11 +286,12 @@ int atomic_number(const std::string& symbol) {
   return 0;
 }
 
-std::unique_ptr<Model> parse_model(const std::string& content) {
-  const File file(content);
+std::unique_ptr<Model> parse_model(const std::string& content, int member) {
+  const File file(content, member);
   static std::atomic<std::uint64_t> models{0};
   auto model = std::make_unique<Model>();
   model->number = ++models;
+  model->members = file.members;
   const auto& symbols = file.header["elements"].array();
   if (symbols.empty() || symbols.size() > 118)
     throw std::runtime_error("no elements, or no network");

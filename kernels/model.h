@@ -45,6 +45,7 @@ struct Model {
   int nodes = 0, sets = 0;
   double onset = 0, end = 0;
   std::vector<Element> elements;
+  int members = 1;  // models in the file that this one is from
 
   int functions() const { return radial * static_cast<int>(elements.size()); }
   int harmonics() const { return (degree + 1) * (degree + 1); }
@@ -53,8 +54,9 @@ struct Model {
 // Of the element with this symbol; 0 if there is none.
 int atomic_number(const std::string& symbol);
 
-// From the contents of a file. Throws std::runtime_error with what was found and what to do.
-std::unique_ptr<Model> parse_model(const std::string& content);
+// One model of the contents of a file, 0 the first. Throws std::runtime_error with what was found
+// and what to do.
+std::unique_ptr<Model> parse_model(const std::string& content, int member = 0);
 
 // The same for a file, whose name leads the message.
 std::unique_ptr<Model> load_model(const std::string& path);

@@ -85,7 +85,9 @@ int main(int count, char** words) {
       for (int k = 0; k < 3 && !broken.empty(); k++)
         broken[static_cast<std::size_t>(uniform(0, std::min<double>(broken.size(), 1500)))] =
             static_cast<char>(uniform(0, 255));
-      huozi_model_free(huozi_model_parse(broken.data(), broken.size(), message, sizeof message));
+      for (int member : {0, 1})
+        huozi_model_free(
+            huozi_member_parse(broken.data(), broken.size(), member, message, sizeof message));
     }
   }
   for (unsigned char p = 0; p < 8; p++) {

@@ -53,7 +53,7 @@ void PairHuozi::settings(int count, char** words) {
   deviation_path = "model_devi.out";
   int i = 0;
   for (; i < count && std::strcmp(words[i], "out_freq") && std::strcmp(words[i], "out_file"); i++)
-    members.push_back(read(words[i]));
+    read(words[i]);
   if (members.empty()) error->all(FLERR, "pair_style huozi needs the name of a model file");
   for (; i < count; i += 2) {
     if (i + 1 == count) error->all(FLERR, "pair_style huozi: {} needs a value", words[i]);
@@ -80,8 +80,8 @@ void PairHuozi::settings(int count, char** words) {
   }
 }
 
-// One process reads the file, all get it.
-PairHuozi::Member PairHuozi::read(const std::string& path) {
+// One process reads the file, all get it. Every model of an ensemble becomes a member.
+void PairHuozi::read(const std::string& path) {
   std::string content;
   bigint size = -1;
   if (comm->me == 0) {
@@ -97,11 +97,15 @@ PairHuozi::Member PairHuozi::read(const std::string& path) {
   content.resize(size);
   MPI_Bcast(content.data(), static_cast<int>(size), MPI_CHAR, 0, world);
   char message[1000] = "";
-  Member member;
-  member.path = path;
-  member.model.reset(huozi_model_parse(content.data(), content.size(), message, sizeof message));
-  if (!member.model) error->all(FLERR, "pair_style huozi: {}: {}", path, message);
-  return member;
+  for (int i = 0, models = 1; i < models; i++) {
+    Member member;
+    member.path = path;
+    member.model.reset(
+        huozi_member_parse(content.data(), content.size(), i, message, sizeof message));
+    if (!member.model) error->all(FLERR, "pair_style huozi: {}: {}", path, message);
+    models = huozi_model_members(member.model.get());
+    members.push_back(std::move(member));
+  }
 }
 
 // pair_coeff * * ELEMENT ..., one for each type; NULL for types that other styles look after

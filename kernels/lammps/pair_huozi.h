@@ -36,7 +36,7 @@ class PairHuozi : public Pair {
     double virial[6];
   };
 
-  Member read(const std::string& path);
+  void read(const std::string& path);
   void evaluate(Member& member, double* forces, double* virial, bool main);
   void measure_deviation();
   void write_deviation();

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from typer.testing import CliRunner
 
 from huozi.arrays import jax, jnp
 from huozi.cli.main import app
-from huozi.dynamics import MDConfig, read_thermo, read_trajectory
-from huozi.potential import Model, MomentConfig
+from huozi.dynamics import DeviationError, MDConfig, read_thermo, read_trajectory
+from huozi.potential import Ensemble, Model, MomentConfig, load_model
 from huozi.potential.moment import init
+from huozi.systems import System
 from huozi.units import ASE_TIME
 
 QUICK = ("--timestep", "1", "--temperature", "50", "--trajectory-every", "5", "--thermo-every", "1")
@@ -137,6 +139,33 @@ def test_a_blow_up_is_one_line_and_exit_code_2(folder, tmp_path):
     assert "error: the simulation blew up at step 0" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "run" / "last_good.extxyz").exists()
+
+
+def test_an_ensemble_records_its_deviation_and_stops(folder, tmp_path):
+    first = load_model(folder / "model.safetensors")
+    other = replace(first, params=first.params | {"readout": 1.1 * first.params["readout"]})
+    Ensemble((first, other)).save(tmp_path / "both.safetensors")
+    shaken = bulk("Ar", a=5.4, cubic=True)
+    shaken.rattle(0.1, seed=0)
+    write(tmp_path / "shaken.extxyz", shaken)
+    words = ["md", tmp_path / "both.safetensors", tmp_path / "shaken.extxyz", *QUICK]
+    words += ["--steps", 20, "--deviation-every", 5]
+    run(*words, "--out", tmp_path / "both")
+    found = np.loadtxt(tmp_path / "both" / "model_devi.out")
+    assert found[:, 0].tolist() == [0, 5, 10, 15, 20]
+    words[1] = folder / "model.safetensors"
+    run(*words, "--out", tmp_path / "alone")
+    alone, both = (read_trajectory(tmp_path / name) for name in ("alone", "both"))
+    np.testing.assert_array_equal(alone.positions, both.positions)
+    forces = first.evaluate(System.from_atoms(read(tmp_path / "shaken.extxyz"))).forces
+    # Of two models the deviation is half the difference; they differ by a tenth of the force.
+    assert found[0, 4] == pytest.approx(0.05 * np.linalg.norm(forces, axis=1).max(), rel=1e-5)
+    words += ["--deviation-limit", "1e-9"]
+    with pytest.raises(ValueError, match="needs several models, found one"):
+        run(*words, "--out", tmp_path / "one")
+    words[1] = tmp_path / "both.safetensors"
+    with pytest.raises(DeviationError, match="more than deviation_limit 1e-09"):
+        run(*words, "--out", tmp_path / "stopped")
 
 
 def test_relax_writes_the_structure(folder, tmp_path):

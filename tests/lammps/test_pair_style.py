@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from huozi.potential import Ensemble, load_model
 from huozi.systems import System
 from tests.lammps.conftest import exact, found, run, voigt
 
@@ -97,6 +98,33 @@ def test_deviation_of_three_models(tmp_path: Path, models: list[Path], ranks: in
     row = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["0"])
     np.testing.assert_allclose([float(x) for x in row.split()[2:]], expected[3::2], rtol=1e-3)
     np.testing.assert_allclose(read_forces(tmp_path), each[0].forces, 0, 1e-4)
+
+
+def test_an_ensemble_stands_for_its_models(tmp_path: Path, models: list[Path]) -> None:
+    """One file with three models gives what three files give; the rest of the run is the same."""
+    Ensemble(tuple(load_model(path) for path in models)).save(tmp_path / "all.safetensors")
+    left = {}
+    for name, files in (("listed", models), ("joined", ["../all.safetensors"])):
+        (tmp_path / name).mkdir()
+        style = f"huozi {' '.join(map(str, files))} out_freq 2"
+        commands = "fix 1 all nve\ntimestep 0.0001\nrun 4"
+        done = run(tmp_path / name, CASES["orthogonal"], style, 2, commands)
+        assert done.returncode == 0, done.stdout
+        left[name] = [(tmp_path / name / f).read_text() for f in ("model_devi.out", "dump.txt")]
+    assert left["joined"] == left["listed"]
+    assert len(left["joined"][0].splitlines()) == 4
+
+
+def test_an_ensemble_without_all_its_tensors_is_refused(tmp_path: Path, models: list[Path]) -> None:
+    Ensemble(tuple(load_model(path) for path in models)).save(tmp_path / "all.safetensors")
+    content = (tmp_path / "all.safetensors").read_bytes()
+    (tmp_path / "all.safetensors").write_bytes(
+        content.replace(b'"members.2.readout"', b'"members.9.readout"')
+    )
+    done = run(tmp_path, CASES["gas"], "huozi all.safetensors")
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "all.safetensors: the header lacks members.2.readout" in said
 
 
 def read_forces(folder: Path) -> np.ndarray:

@@ -71,10 +71,11 @@ def export(
     from huozi import kernels
     from huozi.lammps import install as build
     from huozi.lammps import is_installed
-    from huozi.potential import load_model
+    from huozi.potential import load_ensemble
 
-    loaded = load_model(model)
-    kernels.load(loaded.to_bytes())
+    loaded = load_ensemble(model)
+    for member in loaded.members:
+        kernels.load(member.to_bytes())
     path = (model / "model.safetensors" if model.is_dir() else model).resolve()
     plugin = str(build()) if is_installed() else None
     if as_json:

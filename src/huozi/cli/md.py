@@ -74,6 +74,8 @@ def md(
     max_force: float | None = None,
     max_displacement: float | None = None,
     max_volume_ratio: float | None = None,
+    deviation_every: int | None = None,
+    deviation_limit: float | None = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; options win.")
     ] = None,
@@ -92,21 +94,24 @@ def md(
 
     OUT holds thermo.csv (energies, temperature, pressure, density), trajectory/*.h5 (H5MD),
     events.jsonl and a checkpoint. Killed at any time, the same command goes on from the last
-    checkpoint to the very same result; with more --steps a finished run is continued.
+    checkpoint to the very same result; with more --steps a finished run is continued. An ensemble
+    (`huozi ensemble`) adds model_devi.out, and can stop the run with --deviation-limit.
 
     Example: huozi md water/model.safetensors start.extxyz --temperature 300 --steps 20000 --out nvt
     """
     from huozi.dynamics import MDConfig, md_progress_bar, run_md, write_extxyz
-    from huozi.potential import load_model
+    from huozi.potential import load_ensemble
     from huozi.systems import System
 
     given = {name: ctx.params[name] for name in MDConfig.model_fields}
     settings = MDConfig.read(config, {k: v for k, v in given.items() if v is not None})
     atoms = read_structure(structure)
     velocities = structure_velocities(atoms, structure) if keep_velocities else None
-    force_field = replace(load_model(model), engine=parse_engine(engine))
+    chosen = parse_engine(engine)
+    first, *others = [replace(m, engine=chosen) for m in load_ensemble(model).members]
+    system = System.from_atoms(atoms)
     with md_progress_bar() as report:
-        result = run_md(force_field, System.from_atoms(atoms), settings, out, velocities, report)
+        result = run_md(first, system, settings, out, velocities, report, others)
     if extxyz:
         write_extxyz(result.trajectory, out / "trajectory.extxyz")
     _report_md(result, settings, as_json)

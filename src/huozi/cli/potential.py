@@ -1,8 +1,9 @@
-"""``huozi train`` and ``huozi test``."""
+"""``huozi train``, ``test``, ``ensemble`` and ``convert``."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(train)
     app.command("test")(compare)
+    app.command()(ensemble)
     app.command()(convert)
 
 
@@ -89,24 +91,74 @@ def compare(
     model: Annotated[Path, typer.Argument(help="Model file, or the run folder that holds it.")],
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     plots: Annotated[
-        Path | None, typer.Option(help="Folder for parity plots (PNG) of energies and forces.")
+        Path | None,
+        typer.Option(help="Folder for plots (PNG): parity, and calibration of an ensemble."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare a model with labelled frames: errors, worst frames, parity plots.
 
+    For an ensemble (`huozi ensemble`) also what the deviation of its members says of the error of
+    the forces; the frames must be new to all of them.
+
     Example: huozi test water held_out.extxyz --plots parity
     """
-    from huozi.potential import evaluate, load_model
+    from huozi.potential import calibrate, evaluate, load_ensemble
     from huozi.systems import read
 
-    metrics = evaluate(load_model(model), read(data))
-    if plots is not None:
-        _write_parity(metrics, plots)
-    if as_json:
-        typer.echo(json.dumps(metrics.to_dict()))
+    models, frames = load_ensemble(model), read(data)
+    calibration = None
+    if len(models.members) > 1 and any(f.labels.forces is not None for f in frames):
+        metrics, calibration = calibrate(models, frames)
     else:
-        _print_metrics(metrics.to_dict(), "frames")
+        metrics = evaluate(models.members[0], frames)
+    if plots is not None:
+        _write_plots(metrics, calibration, plots)
+    numbers = metrics.to_dict()
+    if calibration is not None:
+        numbers["calibration"] = calibration.to_dict()
+    if as_json:
+        typer.echo(json.dumps(numbers))
+        return
+    _print_metrics(numbers, "frames")
+    if calibration is not None:
+        _print_calibration(calibration)
+
+
+def ensemble(
+    models: Annotated[
+        list[Path], typer.Argument(help="Model files or run folders; the first moves the atoms.")
+    ],
+    out: Annotated[Path, typer.Option(help="Model file to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Join models that were trained with different seeds in one file.
+
+    Where a model is read, the file is its first model; `huozi test`, `huozi md` and LAMMPS also
+    report how far all of them differ. See docs/ensembles.md.
+
+    Example: huozi ensemble seed0 seed1 seed2 --out water.safetensors
+    """
+    from huozi.potential import Ensemble, load_ensemble
+
+    if out.exists():
+        raise ValueError(f"{out} exists; choose another name, or remove it")
+    if len(models) < 2:
+        raise ValueError("an ensemble needs two models or more")
+    joined = Ensemble(tuple(m for path in models for m in load_ensemble(path).members))
+    joined.save(out)
+    summary = {
+        "model": str(out),
+        "members": len(joined.members),
+        "elements": list(joined.symbols),
+        "cutoff_A": joined.cutoff,
+    }
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{out}: {len(joined.members)} models, {' '.join(joined.symbols)}, cutoff {joined.cutoff} Å"
+    )
 
 
 def convert(
@@ -187,9 +239,28 @@ def _print_metrics(values: dict[str, Any], frames: str) -> None:
         )
 
 
-def _write_parity(metrics: Any, folder: Path) -> None:
+def _print_calibration(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"forces of {found.members} models, meV/Å", title_style="bold")
+    for name in ("atoms", "deviation", "scaled", "real error"):
+        table.add_column(name, justify="right")
+    for b in found.bins:
+        values = (b.deviation_mev_per_A, found.scale * b.deviation_mev_per_A, b.error_mev_per_A)
+        table.add_row(str(b.atoms), *(f"{value:.1f}" for value in values))
+    console = Console()
+    console.print(table)
+    error = f" ± {found.scale_error:.2f}" if math.isfinite(found.scale_error) else ""
+    console.print(
+        f"mean deviation {found.deviation_mev_per_A:.1f} meV/Å; expected error = "
+        f"({found.scale:.2f}{error}) × deviation"
+    )
+
+
+def _write_plots(metrics: Any, calibration: Any, folder: Path) -> None:
     from huozi.report.embed import figure_png
-    from huozi.report.plots import parity_energies, parity_forces
+    from huozi.report.plots import calibration_curve, parity_energies, parity_forces
 
     folder.mkdir(parents=True, exist_ok=True)
     parity = metrics.parity
@@ -197,3 +268,10 @@ def _write_parity(metrics: Any, folder: Path) -> None:
         (folder / "energy.png").write_bytes(figure_png(parity_energies(*parity.energy)))
     if parity.forces.size:
         (folder / "forces.png").write_bytes(figure_png(parity_forces(*parity.forces)))
+    if calibration is not None:
+        figure = calibration_curve(
+            [b.deviation_mev_per_A for b in calibration.bins],
+            [b.error_mev_per_A for b in calibration.bins],
+            calibration.scale,
+        )
+        (folder / "deviation.png").write_bytes(figure_png(figure))

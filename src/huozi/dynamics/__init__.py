@@ -5,6 +5,7 @@ from huozi.dynamics.calculator import ForceFieldCalculator
 from huozi.dynamics.cell_rescaling import CellRescaling
 from huozi.dynamics.config import MDConfig
 from huozi.dynamics.csvr import StochasticRescaling
+from huozi.dynamics.deviation import DeviationError
 from huozi.dynamics.ensembles import make_integrator
 from huozi.dynamics.ipi import serve_forces
 from huozi.dynamics.langevin import Langevin
@@ -21,6 +22,7 @@ __all__ = [
     "NVE",
     "BlowUpError",
     "CellRescaling",
+    "DeviationError",
     "ForceFieldCalculator",
     "Integrator",
     "Langevin",

@@ -52,11 +52,18 @@ def describe_violation(
     )
 
 
-def write_state(path: Path, state: State, species: NDArray[np.integer], pbc: NDArray) -> None:
-    """Write a state as extended XYZ with velocities, energy and forces."""
+def write_state(
+    path: Path,
+    state: State,
+    species: NDArray[np.integer],
+    pbc: NDArray,
+    **columns: NDArray[np.floating],
+) -> None:
+    """Write a state as extended XYZ with velocities, energy, forces and further columns."""
     atoms = Atoms(numbers=species, positions=state.positions, cell=state.cell, pbc=pbc)
     atoms.info["step"] = int(state.step)
     atoms.set_velocities(np.asarray(state.velocities) * ASE_TIME)
+    atoms.arrays.update(columns)
     atoms.calc = SinglePointCalculator(
         atoms, energy=float(state.energy), forces=np.asarray(state.forces)
     )

@@ -76,6 +76,15 @@ class MDConfig(BaseModel):
         3.0, gt=1, description="Stop when the volume grows or shrinks by this factor (npt)."
     )
 
+    deviation_every: int = Field(
+        100, ge=1, description="Steps between lines of model_devi.out (with several models)."
+    )
+    deviation_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Stop when the models' deviation of the force on an atom passes this, eV/Å.",
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.ensemble != "nve" and self.temperature == 0:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from huozi.dynamics.blowup import BlowUpError, describe_violation, write_state
 from huozi.dynamics.checkpoint import save_checkpoint
 from huozi.dynamics.config import MDConfig
+from huozi.dynamics.deviation import FILE, DeviationError, append_deviation, measure
 from huozi.dynamics.ensembles import make_integrator
 from huozi.dynamics.loop import (
     BAD,
@@ -27,6 +29,7 @@ from huozi.dynamics.loop import (
 )
 from huozi.dynamics.progress import Clock, MDProgress
 from huozi.dynamics.start import (
+    check_others,
     check_system,
     claim_folder,
     fingerprint,
@@ -89,6 +92,7 @@ def run_md(
     out: str | Path | None = None,
     velocities: Array | None = None,
     progress: Callable[[MDProgress], None] | None = None,
+    others: Sequence[ForceField] = (),
 ) -> MDResult:
     """Run molecular dynamics, or finish a run that was interrupted.
 
@@ -110,6 +114,10 @@ def run_md(
         is taken out, except for Langevin dynamics.
     progress : callable, optional
         Called about twice a second with an `MDProgress`; `md_progress_bar` makes one.
+    others : sequence of ForceField
+        The other members of an ensemble: every `deviation_every` steps their forces are compared
+        with those that move the atoms, and a line is added to ``model_devi.out`` (step; largest,
+        least and mean deviation of the virial per atom, eV; the same of the forces, eV/Å).
 
     Returns
     -------
@@ -119,15 +127,18 @@ def run_md(
     ------
     BlowUpError
         If a bound of the configuration is passed; ``last_good.extxyz`` holds the state before.
+    DeviationError
+        If the deviation of a force passes `deviation_limit`; ``deviating.extxyz`` holds the state.
+        With a higher limit the same call goes on.
     ValueError
-        If the system does not fit the ensemble or the force field, or if the folder holds a run
-        with another configuration.
+        If the system does not fit the ensemble or the force field, if the folder holds a run with
+        another configuration, or if a deviation is limited but there are no `others`.
     """
     if out is None:
         with tempfile.TemporaryDirectory(prefix="huozi-md-") as folder:
-            result = run_md(force_field, system, config, folder, velocities, progress)
+            result = run_md(force_field, system, config, folder, velocities, progress, others)
             return replace(result, out=None, _frames=result.trajectory)
-    run = _Run.prepare(force_field, system, config, Path(out), velocities)
+    run = _Run.prepare(force_field, system, config, Path(out), velocities, others)
     return run.go(progress)
 
 
@@ -140,6 +151,7 @@ class _Run:
     config: MDConfig
     integrator: Integrator
     evaluate: Evaluate
+    others: list[Evaluate]
     bounds: Bounds
     cutoff: float
     state: State
@@ -155,9 +167,11 @@ class _Run:
         config: MDConfig,
         out: Path,
         velocities: Array | None,
+        others: Sequence[ForceField],
     ) -> _Run:
         """Check the input against the folder and stand at its checkpoint or at the start."""
         check_system(system, config, velocities)
+        check_others(force_field, others, config)
         integrator = make_integrator(config, len(system))
         evaluate = force_field.bind(system.species)
         folder = RunFolder(out)
@@ -178,6 +192,7 @@ class _Run:
             config=config,
             integrator=integrator,
             evaluate=evaluate,
+            others=[other.bind(system.species) for other in others],
             bounds=bounds,
             cutoff=cutoff,
             state=state,
@@ -198,6 +213,8 @@ class _Run:
         while (step := int(self.state.step)) < config.steps:
             due = (step // config.checkpoint_every + 1) * config.checkpoint_every
             stop = min(config.steps, due, schedule.last_step(step), step + pace)
+            if self.others:
+                stop = min(stop, (step // config.deviation_every + 1) * config.deviation_every)
             self.state, records, status = advance(
                 self.integrator, self.evaluate, self.state, self.table, self.bounds, stop, schedule
             )
@@ -206,6 +223,8 @@ class _Run:
             now = int(self.state.step)
             if int(status) == BAD or (int(status) == STALE and now == searched):
                 self._fail()
+            if now > step:
+                self._compare(now)
             pace = clock.tick(now - step, self.table.width)
             if now in (due, config.steps):
                 self._checkpoint()
@@ -235,8 +254,30 @@ class _Run:
             "energies": np.asarray(self.state.energy)[None],
         }
         self._keep(np.asarray(thermo_row(self.state, self.integrator))[None], frame)
+        self._compare(0)
         if self.config.steps == 0:
             self._checkpoint()
+
+    def _compare(self, step: int) -> None:
+        """Record the deviation of the other force fields when it is due; stop beyond the limit."""
+        if not self.others or step % self.config.deviation_every:
+            return
+        found, limit = measure(self.others, self.state, self.table), self.config.deviation_limit
+        append_deviation(self.folder.path / FILE, step, found.numbers)
+        atom = int(np.argmax(found.atoms))
+        largest = float(found.atoms[atom])
+        if limit is None or largest <= limit:
+            return
+        deviating, species = self.folder.path / "deviating.extxyz", self.system.species
+        write_state(deviating, self.state, species, self.system.pbc, force_deviation=found.atoms)
+        self._flush()
+        self.folder.log("deviation", step=step, atom=atom, deviation_eV_per_A=largest)
+        raise DeviationError(
+            f"the models differ at step {step} ({step * self.config.timestep:g} fs) by "
+            f"{largest:.4g} eV/Å in the force on atom {atom} ({chemical_symbols[species[atom]]}), "
+            f"more than deviation_limit {limit}; the state is in {deviating}. Label such frames "
+            "and train on them, or give a higher limit to go on"
+        )
 
     def _keep(self, rows: Array, frames: dict[str, Array]) -> None:
         if len(rows):

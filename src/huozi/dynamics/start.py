@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from huozi.arrays import jax, jnp
 from huozi.dynamics.checkpoint import load_checkpoint
 from huozi.dynamics.config import MDConfig
+from huozi.dynamics.deviation import FILE, cut_deviation
 from huozi.dynamics.loop import RUNNING, Bounds, Schedule, advance, single_step
 from huozi.dynamics.state import (
     Integrator,
@@ -25,7 +27,7 @@ from huozi.dynamics.state import (
 from huozi.dynamics.table import Table
 from huozi.dynamics.thermo import cut_thermo
 from huozi.dynamics.trajectory import segments
-from huozi.neighbors import Evaluate
+from huozi.neighbors import Evaluate, ForceField
 from huozi.systems import System
 from huozi.workflow import RunFolder
 
@@ -35,6 +37,9 @@ Array = NDArray[Any]
 # lasts until the neighbour table wears out, some tens of steps in a liquid.
 MOST_ROWS, MOST_FRAMES = 100, 50
 _FRAME_BYTES = 8_000_000
+
+FREE = ("steps", "deviation_every", "deviation_limit")
+"""Settings that a run may be continued with other values of: they do not change its course."""
 
 
 def check_system(system: System, config: MDConfig, velocities: Array | None) -> None:
@@ -59,6 +64,28 @@ def check_system(system: System, config: MDConfig, velocities: Array | None) -> 
     if not np.isfinite(velocities).all():
         atom = int(np.argwhere(~np.isfinite(velocities))[0, 0])
         raise ValueError(f"the velocity of atom {atom} is not finite: {velocities[atom]}")
+
+
+def check_others(force_field: ForceField, others: Sequence[ForceField], config: MDConfig) -> None:
+    """Refuse force fields that cannot be compared.
+
+    Raises
+    ------
+    ValueError
+        If a deviation is limited but there is nothing to compare with, or if another force field
+        reaches further than the one that moves the atoms.
+    """
+    if config.deviation_limit is not None and not others:
+        raise ValueError(
+            "deviation_limit needs several models, found one; `huozi ensemble` joins models in "
+            "one file"
+        )
+    for other in others:
+        if other.cutoff > force_field.cutoff:
+            raise ValueError(
+                f"a model to compare with has a cutoff of {other.cutoff} Å, beyond the "
+                f"{force_field.cutoff} Å of the model that moves the atoms"
+            )
 
 
 def fingerprint(evaluate: Evaluate, system: System, velocities: Array | None) -> dict[str, str]:
@@ -105,6 +132,7 @@ def claim_folder(
         )
     folder.write_config(wanted)
     cut_thermo(folder.path / "thermo.csv", step)
+    cut_deviation(folder.path / FILE, step)
     for segment in segments(folder.path / "trajectory"):
         if int(segment.stem) > step:
             segment.unlink()
@@ -117,7 +145,7 @@ def _compare(path: Path, wanted: dict[str, Any]) -> None:
         raise ValueError(f"{path.parent} holds another kind of run; choose another folder")
     before = found.get("config", {})
     for name, value in wanted["config"].items():
-        if before.get(name) != value and name != "steps":
+        if before.get(name) != value and name not in FREE:
             what = f"{name} {before.get(name)}, not {value}"
             raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
     for name, value in wanted["inputs"].items():

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huozi.files import digest
+from huozi.neighbors import force_deviation
 from huozi.potential import Model, TrainConfig, evaluate, load_model, train
 from huozi.systems import Dataset, System, read
 from huozi.workflow import Runner, Task, task
@@ -84,10 +85,5 @@ def member_forces(models: list[Model], system: System) -> NDArray[np.float64]:
 
 
 def deviation(forces: NDArray[np.float64]) -> float:
-    """Largest deviation of the members' forces from their mean, over the atoms, eV/Å.
-
-    max_i sqrt( < |F_i - <F_i>|^2 > ). Source: Zhang, Lin, Wang, Car & E, Phys. Rev. Materials 3,
-    023804 (2019).
-    """
-    spread = forces - forces.mean(axis=0)
-    return float(np.sqrt(np.square(spread).sum(axis=2).mean(axis=0)).max())
+    """Largest deviation of the members' forces (members, n, 3) over the atoms, eV/Å."""
+    return float(force_deviation(forces).max())

@@ -1,5 +1,7 @@
 """Deep potentials: train, test, evaluate, save."""
 
+from huozi.potential.calibration import Calibration, calibrate
+from huozi.potential.ensemble import Ensemble, load_ensemble
 from huozi.potential.metrics import Metrics, evaluate
 from huozi.potential.model import Model, load_model
 from huozi.potential.moment import MomentConfig
@@ -7,12 +9,16 @@ from huozi.potential.settings import TrainConfig
 from huozi.potential.train import TrainResult, train
 
 __all__ = [
+    "Calibration",
+    "Ensemble",
     "Metrics",
     "Model",
     "MomentConfig",
     "TrainConfig",
     "TrainResult",
+    "calibrate",
     "evaluate",
+    "load_ensemble",
     "load_model",
     "train",
 ]

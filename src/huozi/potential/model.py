@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from huozi.systems import System
 
 FORMAT = "huozi-potential-2"
 KERNEL = "kernel."  # tensors that follow from the others, for the compiled kernel
+MEMBER = "members."  # tensors of the further models of an ensemble: members.1.readout
 BLOCK = 128
 Engine = Literal["auto", "kernel", "xla"]
 
@@ -139,6 +141,10 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """Contents of the model file: safetensors with a JSON header."""
+        return file_contents((self,))
+
+    def file_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Header and tensors of the model file, without the digest."""
         tensors = {name: np.asarray(x) for name, x in _flatten(self.params).items()}
         header = {
             "format": FORMAT,
@@ -153,8 +159,7 @@ class Model:
         if for_kernel is not None:
             header["kernel"] = for_kernel[0]
             tensors |= {KERNEL + name: x for name, x in for_kernel[1].items()}
-        header["sha256"] = model_digest(header, tensors)
-        return save(tensors, metadata={"huozi": json.dumps(header)})
+        return header, tensors
 
     def save(self, path: str | Path) -> None:
         """Write the model file; whole or not at all."""
@@ -169,7 +174,7 @@ def _evaluate_jit(bound: Any, positions: Any, cell: Any, table: Neighbors) -> Ev
 
 
 def load_model(path: str | Path) -> Model:
-    """Read a model file.
+    """Read a model file; of an ensemble, the first model, which is the one that moves atoms.
 
     Raises
     ------
@@ -178,6 +183,27 @@ def load_model(path: str | Path) -> Model:
     ValueError
         If the file is no Huozi model, is truncated, or its contents do not match its digest.
     """
+    return load_members(path)[0]
+
+
+def file_contents(members: Sequence[Model]) -> bytes:
+    """Contents of a model file with these models.
+
+    The first is written as if it were alone; the headers of the others are the list `members` in
+    its header, their tensors have names with a prefix.
+    """
+    header, tensors = members[0].file_parts()
+    others = [member.file_parts() for member in members[1:]]
+    if others:
+        header["members"] = [of_other for of_other, _ in others]
+    for i, (_, found) in enumerate(others, 1):
+        tensors |= {f"{MEMBER}{i}.{name}": x for name, x in found.items()}
+    header["sha256"] = model_digest(header, tensors)
+    return save(tensors, metadata={"huozi": json.dumps(header)})
+
+
+def load_members(path: str | Path) -> list[Model]:
+    """Read all models of a file; errors as those of `load_model`."""
     path = Path(path)
     if path.is_dir() and (path / "model.safetensors").exists():
         path = path / "model.safetensors"
@@ -201,6 +227,20 @@ def load_model(path: str | Path) -> Model:
         )
     if header.pop("sha256", None) != model_digest(header, tensors):
         raise ValueError(f"{path}: contents do not match the digest in the header; copy it again")
+    others = [
+        (member, _below(f"{MEMBER}{i}.", tensors))
+        for i, member in enumerate(header.get("members", []), 1)
+    ]
+    own = {n: x for n, x in tensors.items() if not n.startswith(MEMBER)}
+    return [_read_member(*parts) for parts in [(header, own), *others]]
+
+
+def _below(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors whose names have a prefix, without it."""
+    return {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
+
+
+def _read_member(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     return Model(
         config=read_architecture(header["architecture"]),
         elements=tuple(chemical_symbols.index(s) for s in header["elements"]),

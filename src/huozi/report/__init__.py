@@ -5,6 +5,7 @@ from huozi.report.numbers import value_with_error
 from huozi.report.page import Page
 from huozi.report.plots import (
     angle_distributions,
+    calibration_curve,
     energy_conservation,
     learning_curve,
     mean_squared_displacements,
@@ -19,6 +20,7 @@ from huozi.report.plots import (
 __all__ = [
     "Page",
     "angle_distributions",
+    "calibration_curve",
     "energy_conservation",
     "figure_html",
     "figure_png",

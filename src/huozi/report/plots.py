@@ -202,6 +202,30 @@ def radial_distributions(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     return figure
 
 
+def calibration_curve(deviation: Sequence[float], error: Sequence[float], scale: float) -> Figure:
+    """Real error of the forces against the deviation of an ensemble.
+
+    Parameters
+    ----------
+    deviation, error : sequences of one length
+        Root mean squares of groups of atoms, meV/Å.
+    scale : float
+        Slope of the line to draw: error to be expected over deviation.
+    """
+    with style():
+        figure = new_figure(height=3.4)
+        (axes,) = figure.axes
+        axes.plot(deviation, error, "o", color=BLUE, label="groups of atoms")
+        ends = np.array([0.0, 1.05 * max(deviation)])
+        axes.plot(ends, scale * ends, color=ORANGE, label=f"{scale:.2f} × deviation")
+        axes.plot(ends, ends, color=GREY, linestyle="--", label="error = deviation")
+        axes.set(xlabel="Deviation of the models (meV/Å)", ylabel="Error of the forces (meV/Å)")
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    return figure
+
+
 def mean_squared_displacements(
     curves: Mapping[str, Curve], fit: tuple[float, float, float, float] | None = None
 ) -> Figure:

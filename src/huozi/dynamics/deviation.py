@@ -1,0 +1,73 @@
+"""Deviation of several force fields along a run: ``model_devi.out``, and the frame that is too far.
+
+The file has the columns of deepmd-kit and of ``pair_style huozi``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huozi.arrays import jax
+from huozi.dynamics.state import State
+from huozi.dynamics.table import Table
+from huozi.files import write_text
+from huozi.neighbors import DEVIATIONS, Evaluate, Evaluation, deviations, force_deviation
+
+Array = NDArray[Any]
+
+FILE = "model_devi.out"
+
+
+class DeviationError(ValueError):
+    """The force fields of a run differ by more than its configuration allows."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Deviation of the force fields at one step.
+
+    Parameters
+    ----------
+    numbers : (6,) array
+        See `huozi.neighbors.deviations`; eV and eV/Å.
+    atoms : (n,) array
+        Deviation of the force on each atom, eV/Å.
+    """
+
+    numbers: Array
+    atoms: Array
+
+
+def measure(others: list[Evaluate], state: State, table: Table) -> Measured:
+    """Compare a state's forces and virial with those of the other force fields."""
+    found = [_evaluate(e, state.positions, state.cell, table) for e in others]
+    forces = np.array([state.forces, *(e.forces for e in found)])
+    virials = np.array([state.virial, *(e.virial for e in found)])
+    return Measured(deviations(forces, virials), force_deviation(forces))
+
+
+@jax.jit
+def _evaluate(evaluate: Evaluate, positions: Any, cell: Any, table: Table) -> Evaluation:
+    return evaluate(positions, cell, table.neighbors)
+
+
+def append_deviation(path: Path, step: int, numbers: Array) -> None:
+    """Add one line at the end of the file, with a header when it is new."""
+    if not path.exists():
+        write_text(path, f"#{'step':>11}" + "".join(f" {name:>18}" for name in DEVIATIONS) + "\n")
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{step:12d}" + "".join(f" {x:18.6e}" for x in numbers) + "\n")
+
+
+def cut_deviation(path: Path, last_step: int) -> None:
+    """Forget lines after a step, and a line that a kill cut short."""
+    if not path.exists():
+        return
+    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and int(line.split()[0]) <= last_step]
+    write_text(path, header + "".join(kept))

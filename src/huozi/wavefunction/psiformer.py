@@ -11,7 +11,7 @@ orbitals from Hartree-Fock, and one weight matrix in place of two after each att
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class Psiformer:
     precision : str
         Of the network, ``float32`` or ``float64``; all else is float64.
     """
+
+    of_geometry: ClassVar[tuple[str, ...]] = ("coefficients", "basis", "weights")
+    """Parameters that every geometry has for itself; see `geometries.py`."""
 
     charges: tuple[int, ...]
     up: int
@@ -85,24 +88,26 @@ class Psiformer:
             "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
             "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
             "layers": layers,
-            "orbitals": self._init_orbitals(start.orbitals, matrix),
+            "orbitals": {
+                "up": self._init_orbital(self.up, matrix),
+                "down": self._init_orbital(self.down, matrix),
+            },
+            "coefficients": self._coefficients(start.orbitals),
             "basis": start.exponents,
             "weights": np.eye(self.determinants)[0],
         }
         return jax.tree.map(jnp.asarray, params)
 
-    def _init_orbitals(self, found: np.ndarray, matrix: Any) -> Params:
+    def _coefficients(self, found: np.ndarray) -> Params:
         sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
-        orbitals = {}
-        for spin, occupied in zip(("up", "down"), sets):
-            n = occupied.shape[1]
-            orbitals[spin] = {
-                "start": found[:, occupied],
-                "envelope": np.full((len(self.basis.s_atom), self.determinants, n), 0.1),
-                "factor": matrix(self.width, self.determinants * n, 0.01),
-                "term": matrix(self.width, self.determinants * n, 0.01),
-            }
-        return orbitals
+        return {spin: found[:, occupied] for spin, occupied in zip(("up", "down"), sets)}
+
+    def _init_orbital(self, electrons: int, matrix: Any) -> Params:
+        return {
+            "envelope": np.full((len(self.basis.s_atom), self.determinants, electrons), 0.1),
+            "factor": matrix(self.width, self.determinants * electrons, 0.01),
+            "term": matrix(self.width, self.determinants * electrons, 0.01),
+        }
 
     def log_psi(self, params: Params, nuclei: Array, x: Value) -> Value:
         """Logarithm of |psi|, for positions (N, 3) or their jets (`jets.seed`)."""
@@ -167,7 +172,8 @@ class Psiformer:
             flat = coefficients.reshape(coefficients.shape[0], -1)
             return jets.spread_electrons(jets.linear(lambda v: v[..., functions] @ flat, basis))
 
-        start, envelope = expand(p["start"], slice(None)), expand(p["envelope"], slice(s_functions))
+        start = expand(params["coefficients"][spin], slice(None))
+        envelope = expand(p["envelope"], slice(s_functions))
         h = jets.linear(lambda v: v[rows], stream)
         factor, term = (
             jets.cast(jets.dense(h, net[name]), jnp.float64) for name in ("factor", "term")

@@ -1,7 +1,7 @@
 """Parameters of one network for several geometries of a molecule.
 
-What a wave function names in `of_geometry` (for Psiformer: coefficients and exponents of its
-orbitals and weights of its determinants, which start from each geometry's own Hartree-Fock)
+What a wave function names in `of_geometry` (`ansatz.py`: coefficients and exponents of the
+orbitals and weights of the determinants, which start from each geometry's own Hartree-Fock)
 is stacked along a first axis, one entry per geometry. All other parameters are shared.
 """
 

@@ -15,6 +15,7 @@ import yaml
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.optimize import Problem, State, make_step, start_state
@@ -125,9 +126,11 @@ class VMC:
 
 def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC:
     """Return the variational Monte Carlo of geometries with the ansatz of the settings."""
-    sizes = ansatz.model_dump(exclude={"kind"})
+    sizes = ansatz.model_dump(exclude={"kind", "heads"})
     first = molecules if isinstance(molecules, Molecule) else molecules[0]
-    return VMC(molecules, Psiformer.for_molecule(first, **sizes))
+    if ansatz.kind == "psiformer":
+        return VMC(molecules, Psiformer.for_molecule(first, heads=ansatz.heads, **sizes))
+    return VMC(molecules, FermiNet.for_molecule(first, **sizes))
 
 
 def load_run(path: str | Path) -> Trained:

@@ -34,8 +34,8 @@ def shaken(name, precision="float64", kind=Psiformer):
 
 @pytest.fixture(
     scope="package",
-    params=[("LiH", Psiformer), ("H4", Psiformer), ("LiH", FermiNet)],
-    ids=["LiH", "H4", "LiH-ferminet"],
+    params=[("LiH", Psiformer), ("H4", FermiNet)],
+    ids=["LiH-psiformer", "H4-ferminet"],
 )
 def four_electrons(request):
     """Molecule, log|psi| of positions (N, 3) or their jets, and the sign; compiled together."""

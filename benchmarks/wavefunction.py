@@ -26,7 +26,13 @@ from huozi.wavefunction import reference_energies as references
 from huozi.workflow import RunFolder, parse_duration
 
 H10 = "; ".join(f"H 0 0 {1.8 * k:.1f}" for k in range(10))
+H2_CURVE = (1, 2, 3, 4)
 SYSTEMS = {
+    "H2 curve": (
+        tuple(f"H 0 0 0; H 0 0 {distance}" for distance in H2_CURVE),
+        None,
+        (-1.124539720, -1.138132957, -1.057326269, -1.016390253),
+    ),
     "H2": ("H 0 0 0; H 0 0 1.4", None, -1.174475714),
     "H2 1.0": ("H 0 0 0; H 0 0 1", None, -1.124539720),
     "H2 2.0": ("H 0 0 0; H 0 0 2", None, -1.138132957),
@@ -41,21 +47,27 @@ SYSTEMS = {
 
 
 def solve(name: str, options: argparse.Namespace) -> dict:
-    """Train and evaluate one system."""
+    """Train and evaluate one system, or several geometries by one network."""
     text, spin, exact = SYSTEMS[name]
-    molecule = Molecule.parse(text, spin=spin)
-    config = TrainConfig(budget=options.budget, steps=options.steps)
+    curve = isinstance(exact, tuple)
+    texts, energies = (text, exact) if curve else ((text,), (exact,))
+    molecules = [Molecule.parse(each, spin=spin) for each in texts]
+    config = TrainConfig(budget=options.budget, steps=options.steps, walkers=options.walkers)
     folder = Path(options.out) / name.replace(" ", "-")
-    trained = build(molecule, config.ansatz).train(folder, config=config)
-    if options.samples:
-        found = trained.evaluate(steps=options.samples)
-    else:
-        found = trained.evaluate(budget=parse_duration(options.evaluation))
-    verdict, numbers = judge(found, list(RunFolder(folder).events("steps")), references(molecule))
-    result = dataclasses.asdict(found) | numbers | {"verdict": verdict}
-    return result | {
-        "exact_Ha": exact,
-        "above_exact_mHa": (found.energy_Ha - exact) * 1e3,
+    trained = build(molecules, config.ansatz).train(folder, config=config)
+    course = list(RunFolder(folder).events("steps"))
+    results = []
+    for g, (molecule, energy) in enumerate(zip(molecules, energies)):
+        if options.samples:
+            found = trained.evaluate(geometry=g, steps=options.samples)
+        else:
+            found = trained.evaluate(geometry=g, budget=parse_duration(options.evaluation))
+        steps = [event["geometries"][g] for event in course]
+        verdict, numbers = judge(found, steps, references(molecule))
+        result = {"nuclei": texts[g]} | dataclasses.asdict(found) | numbers
+        result |= {"verdict": verdict, "exact_Ha": energy}
+        results.append(result | {"above_exact_mHa": (found.energy_Ha - energy) * 1e3})
+    return ({"geometries": results} if curve else results[0]) | {
         "training_steps": trained.steps,
         "training_seconds": trained.seconds,
         "walkers": config.walkers,
@@ -69,6 +81,7 @@ def main() -> None:
     parser.add_argument("systems", nargs="+", choices=SYSTEMS)
     parser.add_argument("--budget", default="10min")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--walkers", type=int, default=512)
     parser.add_argument("--evaluation", default="1min")
     parser.add_argument("--samples", type=int, help="Of every walker, in place of --evaluation.")
     parser.add_argument("--out", default="wavefunction-runs")

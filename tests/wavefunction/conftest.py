@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import Molecule, Psiformer
+from huozi.wavefunction import FermiNet, Molecule, Psiformer
 
 MOLECULES = {
     "H2": "H 0 0 0; H 0 0 1.4",
@@ -16,25 +16,30 @@ MOLECULES = {
     "H4": "H 0 0 0; H 0 0 1.8; H 0 1.9 0; H 0 1.9 1.8",
     "He triplet": "He 0 0 0",
 }
-SMALL = {"width": 4, "layers": 1, "heads": 2, "determinants": 2, "pair_width": 4}
+SMALL = {"width": 4, "determinants": 2, "pair_width": 4}
+SIZES = {Psiformer: {"layers": 1, "heads": 2}, FermiNet: {"layers": 2}}
 
 
 @functools.cache
-def shaken(name, precision="float64"):
+def shaken(name, precision="float64", kind=Psiformer):
     """Molecule, ansatz and parameters."""
     pytest.importorskip("pyscf")
     molecule = Molecule.parse(MOLECULES[name], spin=2 if "triplet" in name else None)
-    wave_function = Psiformer.for_molecule(molecule, precision=precision, **SMALL)
+    wave_function = kind.for_molecule(molecule, precision=precision, **SMALL, **SIZES[kind])
     params = wave_function.init(0, molecule)
     rng = np.random.default_rng(1)
     moved = jax.tree.map(lambda p: jnp.asarray(p + 0.1 * rng.normal(size=p.shape)), params)
     return molecule, wave_function, moved
 
 
-@pytest.fixture(scope="package", params=["LiH", "H4"])
+@pytest.fixture(
+    scope="package",
+    params=[("LiH", Psiformer), ("H4", FermiNet)],
+    ids=["LiH-psiformer", "H4-ferminet"],
+)
 def four_electrons(request):
     """Molecule, log|psi| of positions (N, 3) or their jets, and the sign; compiled together."""
-    molecule, wave_function, params = shaken(request.param)
+    molecule, wave_function, params = shaken(request.param[0], kind=request.param[1])
     nuclei = jnp.asarray(molecule.nuclei)
     both = jax.jit(lambda x: wave_function.sign_and_log(params, nuclei, x))
     return molecule, lambda x: both(x)[1], lambda x: both(x)[0]

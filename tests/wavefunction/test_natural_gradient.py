@@ -14,7 +14,8 @@ def test_direction_is_that_of_the_regularised_natural_gradient() -> None:
     rng = np.random.default_rng(0)
     jacobian, energies = rng.normal(size=(40, 12)), rng.normal(size=40)
     last, momentum, damping = rng.normal(size=12), 0.9, 0.01
-    found = spring(*map(jnp.asarray, (jacobian, energies, last)), momentum, jnp.asarray(damping))
+    given = map(jnp.asarray, (jacobian[None], energies[None], last))
+    found = spring(*given, momentum, jnp.asarray(damping))
     o = (jacobian - jacobian.mean(0)) / np.sqrt(40)
     residual = -(energies - energies.mean()) / np.sqrt(40) - momentum * o @ last
     floor = damping + 3e-8 * np.trace(o @ o.T)
@@ -29,5 +30,5 @@ def test_one_far_walker_does_not_make_the_matrix_indefinite(seed: int) -> None:
     jacobian = rng.normal(size=(128, 600)).astype(np.float32)
     jacobian[7] *= 3e4
     energies = rng.normal(size=128)
-    found = spring(jacobian, energies, np.zeros(600), 0.0, jnp.asarray(0.0))
+    found = spring(jacobian[None], energies[None], np.zeros(600), 0.0, jnp.asarray(0.0))
     assert np.isfinite(found.step).all()

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, load_run
@@ -35,11 +36,23 @@ def test_the_energy_is_an_upper_bound_far_below_hartree_fock(trained):
     assert 0.3 < found.acceptance < 0.7
 
 
+def test_error_bars_agree_with_the_spread_of_independent_evaluations(trained):
+    found = [trained.evaluate(steps=20, seed=100 + k) for k in range(20)]
+    for values, errors in (
+        ([f.energy_Ha for f in found], [f.stderr_Ha for f in found]),
+        ([f.dipole_au[2] for f in found], [f.dipole_stderr[2] for f in found]),
+        ([f.forces_Ha_per_bohr[0][2] for f in found], [f.forces_stderr[0][2] for f in found]),
+    ):
+        square = np.square((np.array(values) - np.mean(values)) / errors).sum()
+        low, high = chi2.ppf([1e-3, 1 - 1e-3], len(found) - 1)
+        assert low < square < high
+
+
 def test_a_run_folder_is_read_back(trained):
     again = load_run(trained.path)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), again.state, trained.state)
     assert all(jax.tree.leaves(same))
-    assert again.problem.molecule == HELIUM
+    assert again.problems[0].molecule == HELIUM
 
 
 def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
@@ -72,6 +85,7 @@ class Broken:
 
     inner: object
     precision: str = "float64"
+    of_geometry: tuple = ()
     edge: float = dataclasses.field(default=1.5, compare=False)  # a parameter: compiled once
 
     def init(self, seed, molecule):

@@ -7,7 +7,8 @@ import pytest
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import Molecule, Problem, jets
-from huozi.wavefunction.hamiltonian import local_energy
+from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
+from huozi.wavefunction.observables import force_terms
 from tests.wavefunction.conftest import shaken
 
 
@@ -19,10 +20,14 @@ def test_local_energy_of_hydrogen_is_exact_everywhere():
         return jets.sum_electrons(jets.linear(jnp.negative, r))
 
     x = jax.random.normal(jax.random.key(0), (2000, 1, 3)) * 3
-    kinetic, potential = jax.vmap(lambda r: local_energy(log_psi, charges, nuclei, r))(x)
-    energy = kinetic + potential
+    psi = jax.vmap(lambda r: log_psi(jets.seed(r)))(x)
+    kinetic = jax.vmap(kinetic_energy)(psi)
+    energy = kinetic + jax.vmap(lambda r: potential_energy(charges, nuclei, r))(x)
     np.testing.assert_allclose(energy, -0.5, atol=1e-10)
     assert energy.var() < 1e-20
+    slopes = jax.vmap(lambda jet: jet.gradient)(psi).reshape(x.shape)
+    pull = jax.vmap(lambda g, r: force_terms(g, charges, nuclei, r).pull)(slopes, x)
+    np.testing.assert_allclose(pull, 0, atol=1e-10)  # the force on the nucleus, too
 
 
 def test_the_ansatz_holds_hydrogen_exactly():

@@ -18,7 +18,11 @@ app = typer.Typer(no_args_is_help=True, help="Solve the Schrödinger equation of
 @app.command()
 def train(
     molecule: Annotated[
-        str, typer.Option(help="Nuclei, e.g. 'Li 0 0 0; H 0 0 3.015', or an XYZ file.")
+        list[str],
+        typer.Option(
+            help="Nuclei, e.g. 'Li 0 0 0; H 0 0 3.015', or an XYZ file. Several geometries, by "
+            "repeating the option or by frames of the file, share one network."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")],
     unit: Annotated[
@@ -54,9 +58,9 @@ def train(
 
     given = {"budget": budget, "steps": steps, "seed": seed}
     settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
-    nuclei = _molecule(molecule, unit, charge, spin)
+    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin)]
     with _display() as report:
-        run = build(nuclei, settings.ansatz).train(out, report, settings)
+        run = build(geometries, settings.ansatz).train(out, report, settings)
     course = _course(out)
     _plot(out, course, {})
     last = course[-1] if course else {}
@@ -80,15 +84,16 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     budget: Annotated[
-        str | None, typer.Option(help="Wall time: 90s, 5min, 1h. [default: 1min]")
+        str | None, typer.Option(help="Wall time, shared by geometries. [default: 1min]")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Samples of every walker instead of a budget.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: a fresh one]")] = None,
+    forces: Annotated[bool, typer.Option(help="Give the forces on the nuclei, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Sample a trained wave function: energy with error bar, and a verdict on convergence.
+    """Sample a trained wave function: energy, dipole moment, error bars, a verdict.
 
     Example: huozi wavefunction evaluate lih --budget 5min
     """
@@ -97,18 +102,32 @@ def evaluate(
     from huozi.workflow import parse_duration
 
     trained = load_run(run)
-    seconds = None if steps else parse_duration(budget or "1min")
-    with _display() as report:
-        found = trained.evaluate(budget=seconds, steps=steps, seed=seed, report=report)
-    references = reference_energies(trained.problem.molecule)
+    count = len(trained.problems)
+    seconds = None if steps else parse_duration(budget or "1min") / count
     course = _course(run)
-    verdict, numbers = judge(found, course, references)
-    _plot(run, course, references)
-    result = dataclasses.asdict(found) | {"verdict": verdict} | numbers
+    results = []
+    for g, problem in enumerate(trained.problems):
+        with _display() as report:
+            found = trained.evaluate(
+                geometry=g,
+                budget=seconds,
+                steps=steps,
+                seed=None if seed is None else seed + g,
+                report=report,
+            )
+        references = reference_energies(problem.molecule)
+        verdict, numbers = judge(found, [event["geometries"][g] for event in course], references)
+        result = {"positions_bohr": problem.molecule.nuclei.tolist()}
+        result |= dataclasses.asdict(found) | {"verdict": verdict} | numbers
+        if not forces:
+            del result["forces_Ha_per_bohr"], result["forces_stderr"]
+        results.append(result)
+    _plot(run, course, references if count == 1 else {})
     from huozi.files import write_json
 
-    write_json(run / "evaluation.json", result)
-    typer.echo(json.dumps(result) if as_json else _words(result))
+    whole = results[0] if count == 1 else {"geometries": results}
+    write_json(run / "evaluation.json", whole)
+    typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(_words, results)))
 
 
 def _one_thread_for_small_matrices() -> None:
@@ -124,28 +143,43 @@ def _words(result: dict[str, Any]) -> str:
     from huozi.report import value_with_error
 
     energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
+    forces = zip(result.get("forces_Ha_per_bohr", []), result.get("forces_stderr", []))
+    places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
     lines = [
+        f"nuclei           {places} bohr",
         f"energy           {energy} Ha",
         f"variance         {result['variance_Ha2']:.3g} Ha²",
         f"autocorrelation  {result['autocorrelation_time']:.1f} samples",
         f"acceptance       {result['acceptance']:.2f}",
         f"samples          {result['samples']:,} in {result['seconds']:.0f} s",
+        f"dipole moment    {_vector(result['dipole_au'], result['dipole_stderr'])} e bohr",
+        *(f"{f'force {k}':<16} {_vector(*row)} Ha/bohr" for k, row in enumerate(forces, 1)),
         *(f"{name:<16} {value:.6f} Ha" for name, value in result["references_Ha"].items()),
         result["verdict"],
     ]
     return "\n".join(lines)
 
 
-def _molecule(text: str, unit: str, charge: int, spin: int | None) -> Any:
+def _vector(values: list[float], errors: list[float]) -> str:
+    from huozi.report import value_with_error
+
+    return "  ".join(value_with_error(v, e) for v, e in zip(values, errors))
+
+
+def _molecules(text: str, unit: str, charge: int, spin: int | None) -> list[Any]:
+    """Geometries of one option: one, or the frames of an XYZ file."""
     from huozi.wavefunction import Molecule
 
     if ";" not in text and Path(text).suffix == ".xyz":
         from ase.io import read
 
-        atoms: Any = read(text)
-        places = "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
-        return Molecule.parse(places, "angstrom", charge, spin)
-    return Molecule.parse(text, unit, charge, spin)
+        frames: Any = read(text, ":")
+        lines = [
+            "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
+            for atoms in frames
+        ]
+        return [Molecule.parse(line, "angstrom", charge, spin) for line in lines]
+    return [Molecule.parse(text, unit, charge, spin)]
 
 
 def _course(run: Path) -> list[dict[str, Any]]:

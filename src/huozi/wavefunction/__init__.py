@@ -1,6 +1,7 @@
 """The Schrödinger equation of molecules, by neural wave functions and Monte Carlo."""
 
 from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.optimize import Problem, State
 from huozi.wavefunction.orbitals import hartree_fock
@@ -15,6 +16,7 @@ __all__ = [
     "VMC",
     "AnsatzConfig",
     "Estimate",
+    "FermiNet",
     "Molecule",
     "Problem",
     "Psiformer",

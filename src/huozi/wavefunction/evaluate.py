@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax
+from huozi.wavefunction.observables import Observables
 from huozi.wavefunction.optimize import Problem
 from huozi.wavefunction.sampler import equilibrate
 from huozi.wavefunction.statistics import chain_average
@@ -38,6 +39,10 @@ class Estimate:
     lost : int
         Samples whose energy was not finite; they are left out.
     seed : int
+    dipole_au, dipole_stderr : list of float
+        Dipole moment from the origin of the coordinates, e bohr, and its standard errors.
+    forces_Ha_per_bohr, forces_stderr : list of lists of float
+        On the nuclei, (M, 3), and their standard errors.
     """
 
     energy_Ha: float
@@ -49,6 +54,10 @@ class Estimate:
     samples: int
     lost: int
     seed: int
+    dipole_au: list[float]
+    dipole_stderr: list[float]
+    forces_Ha_per_bohr: list[list[float]]
+    forces_stderr: list[list[float]]
 
 
 def evaluate(
@@ -62,7 +71,7 @@ def evaluate(
     seed: int | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Estimate:
-    """Sample |psi|^2 anew and average the local energy.
+    """Sample |psi|^2 anew and average the local energy, the dipole moment and the forces.
 
     Parameters
     ----------
@@ -90,10 +99,14 @@ def evaluate(
     x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
 
     energies, accepted = [], []
+    molecule = problem.molecule
+    observables = Observables(np.array(molecule.charges, float), molecule.nuclei)
     while True:
         key, use = jax.random.split(key)
         x, _, acceptance = problem.sweep(params, x, use, width, moves)
-        energies.append(np.asarray(problem.energies(params, x)))
+        local, terms = problem.measure(params, x)
+        energies.append(np.asarray(local))
+        observables.add(energies[-1], terms, np.asarray(x))
         accepted.append(float(acceptance))
         spent = time.monotonic() - begun
         done = len(energies) / steps if steps else spent / (budget or 1.0)
@@ -101,10 +114,17 @@ def evaluate(
             report({"event": "samples", "step": len(energies), "done": min(1.0, done)})
         if done >= 1 and len(energies) >= 2:
             break
-    return _estimate(np.array(energies), accepted, time.monotonic() - begun, seed)
+    spent = time.monotonic() - begun
+    return _estimate(np.array(energies), observables, accepted, spent, seed)
 
 
-def _estimate(energies: np.ndarray, accepted: list[float], seconds: float, seed: int) -> Estimate:
+def _estimate(
+    energies: np.ndarray,
+    observables: Observables,
+    accepted: list[float],
+    seconds: float,
+    seed: int,
+) -> Estimate:
     fine = np.isfinite(energies).all(0)
     lost = int((~np.isfinite(energies)).sum())
     if lost > 1e-3 * energies.size:
@@ -113,6 +133,7 @@ def _estimate(energies: np.ndarray, accepted: list[float], seconds: float, seed:
             "the wave function has broken down: train again with precision float64"
         )
     mean = chain_average(energies[:, fine])
+    measured = (*observables.dipole(fine), *observables.forces(fine))
     return Estimate(
         mean.value,
         mean.error,
@@ -123,4 +144,5 @@ def _estimate(energies: np.ndarray, accepted: list[float], seconds: float, seed:
         int(energies.size),
         lost,
         seed,
+        *(values.tolist() for values in measured),
     )

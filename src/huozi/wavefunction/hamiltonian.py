@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction.jets import Jet, seed
+from huozi.wavefunction.jets import Jet
 
 Array = jax.Array
 SMALLEST_DISTANCE = 1e-12
 """Bohr; keeps 1/r finite when particles coincide."""
 
 
-def local_energy(
-    log_psi: Callable[[Jet], Jet], charges: Array, nuclei: Array, x: Array
-) -> tuple[Array, Array]:
-    """Local energy H psi / psi of one configuration, without the nuclei's own repulsion.
+def kinetic_energy(log_psi: Jet) -> Array:
+    """Local kinetic energy, hartree, from the jet of log|psi| of positions.
 
-        E_L = -1/2 sum_d [ d_d^2 log|psi| + (d_d log|psi|)^2 ] + V
+        -1/2 sum_d [ d_d^2 log|psi| + (d_d log|psi|)^2 ]
 
-    Parameters
-    ----------
-    log_psi : callable
-        Jet of positions to jet of log|psi|.
-    charges : (M,) array
-    nuclei, x : (M, 3), (N, 3) arrays
-        Bohr.
-
-    Returns
-    -------
-    kinetic, potential : arrays
-        Hartree.
+    With `potential_energy` it makes the local energy E_L = H psi / psi, without the nuclei's own
+    repulsion.
     """
-    jet = log_psi(seed(x))
-    kinetic = -0.5 * (jet.laplacian + jnp.square(jet.gradient).sum())
-    return kinetic, potential_energy(charges, nuclei, x)
+    return -0.5 * (log_psi.laplacian + jnp.square(log_psi.gradient).sum())
 
 
 def potential_energy(charges: Array, nuclei: Array, x: Array) -> Array:

@@ -7,6 +7,8 @@ Chen & Heyl, Nat. Phys. 20, 1476 (2024)), and SPRING (Goldshlager, Abrahamsen & 
 arXiv:2401.10190) keeps of the last step what the new walkers do not contradict:
 
     dtheta = mu dtheta' + O^T (O O^T + lambda)^-1 (e - mu O dtheta')
+
+With several geometries O and e are centred for each, and the step lowers their mean energy.
 """
 
 from __future__ import annotations
@@ -46,9 +48,9 @@ def spring(
 
     Parameters
     ----------
-    jacobian : (B, P) array
-        Derivatives of log|psi|, not centred.
-    energies : (B,) array
+    jacobian : (G, B, P) array
+        Derivatives of log|psi| at the walkers of G geometries, not centred.
+    energies : (G, B) array
         Local energies, clipped, hartree.
     last : (P,) array
         Previous direction.
@@ -57,11 +59,12 @@ def spring(
     damping : array
         lambda.
     """
-    walkers = energies.shape[0]
+    walkers = energies.size
     root = walkers**-0.5
-    o = (jacobian - jacobian.mean(0)) * jnp.asarray(root, jacobian.dtype)
+    o = (jacobian - jacobian.mean(1, keepdims=True)) * jnp.asarray(root, jacobian.dtype)
+    o = o.reshape(walkers, -1)
     o = jax.lax.optimization_barrier(o)  # or it is computed again in every product
-    wanted = -(energies - energies.mean()) * root
+    wanted = -(energies - energies.mean(1, keepdims=True)).ravel() * root
     left = wanted - momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
     products = gram(o).astype(jnp.float64)
     # Rounding in float32 must not make the matrix indefinite; one far walker can dominate it.

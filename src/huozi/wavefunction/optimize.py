@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import sampler
-from huozi.wavefunction.hamiltonian import local_energy
+from huozi.wavefunction import jets, sampler
+from huozi.wavefunction.geometries import select, spread, stack
+from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.natural_gradient import spring
+from huozi.wavefunction.observables import ForceTerms, force_terms
 from huozi.wavefunction.settings import TrainConfig
 
 Array = jax.Array
@@ -34,7 +36,7 @@ AVERAGING = 10.0
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """Everything that the next step depends on.
+    """Everything that the next step depends on, for G geometries.
 
     Parameters
     ----------
@@ -42,9 +44,9 @@ class State:
         Parameters, and their running average.
     direction : (P,) array
         Last direction.
-    x : (walkers, N, 3) array
+    x : (G, walkers, N, 3) array
         Electrons, bohr.
-    width : array
+    width : (G,) array
         Of Metropolis moves, bohr.
     key : array
         Random key data.
@@ -63,7 +65,7 @@ class State:
 
 @dataclass(frozen=True)
 class Problem:
-    """A wave function and the molecule it describes, as functions of walkers.
+    """A wave function and the one geometry it describes, as functions of walkers.
 
     Sampling and energies are compiled once for a form of wave function and serve equilibration,
     training and evaluation of every geometry; the nuclei are arguments.
@@ -82,10 +84,14 @@ class Problem:
 
     def energies(self, params: Params, x: Array) -> Array:
         """Local energies of walkers (B, N, 3), hartree."""
+        return self.measure(params, x)[0]
+
+    def measure(self, params: Params, x: Array) -> tuple[Array, ForceTerms]:
+        """Local energies of walkers (B, N, 3), hartree, and terms of the forces (B, M, 3)."""
         charges, nuclei = _arrays(self.molecule)
         chunk = min(self.chunk, x.shape[0])
-        electronic = _energies(self.wave_function, chunk, params, charges, nuclei, x)
-        return electronic + self.molecule.nuclear_repulsion
+        electronic, terms = _measure(self.wave_function, chunk, params, charges, nuclei, x)
+        return electronic + self.molecule.nuclear_repulsion, terms
 
     def sweep(
         self, params: Params, x: Array, key: Array, width: Array, moves: int
@@ -104,14 +110,13 @@ def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Arr
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _energies(
+def _measure(
     wave_function: Any, chunk: int, params: Params, charges: Array, nuclei: Array, x: Array
-) -> Array:
-    def one(r: Array) -> Array:
-        kinetic, potential = local_energy(
-            lambda jet: wave_function.log_psi(params, nuclei, jet), charges, nuclei, r
-        )
-        return kinetic + potential
+) -> tuple[Array, ForceTerms]:
+    def one(r: Array) -> tuple[Array, ForceTerms]:
+        jet = wave_function.log_psi(params, nuclei, jets.seed(r))
+        energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
+        return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
 
     return jax.lax.map(one, x, batch_size=chunk)
 
@@ -134,45 +139,69 @@ def _sweep(
 
 
 def _jacobian(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Array:
-    """Derive log|psi| by all parameters, (B, P), in the network's precision."""
-    dtype = wave_function.precision
+    """Derive log|psi| by all parameters, (G, B, P), in the network's precision.
 
-    def one(r: Array) -> Array:
-        gradient = jax.grad(lambda p: wave_function.log_psi(p, nuclei, r))(params)
-        leaves = [leaf.astype(dtype).ravel() for leaf in jax.tree.leaves(gradient)]
-        return jnp.concatenate(leaves)
+    Parameters
+    ----------
+    nuclei, x : (G, M, 3), (G, B, N, 3) arrays
+        Of G geometries.
+    """
+    dtype, count = wave_function.precision, len(nuclei)
 
-    return jax.vmap(one)(x)
+    def geometry(each: tuple[Array, Array, Array]) -> Array:
+        g, place, walkers = each
+        chosen = select(wave_function, params, g)
+
+        def one(r: Array) -> Array:
+            own = jax.grad(lambda p: wave_function.log_psi(p, place, r))(chosen)
+            gradient = spread(wave_function, own, g, count)
+            leaves = [leaf.astype(dtype).ravel() for leaf in jax.tree.leaves(gradient)]
+            return jnp.concatenate(leaves)
+
+        return jax.vmap(one)(walkers)
+
+    return jax.lax.map(geometry, (jnp.arange(count), nuclei, x))
 
 
 def clipped(energies: Array, width: Array | float) -> Array:
-    """Energies no further than `width` mean absolute deviations from the median."""
-    median = jnp.nanmedian(energies)
-    reach = width * jnp.nanmean(jnp.abs(energies - median))
+    """Energies no further than `width` mean absolute deviations from the median of their row."""
+    median = jnp.nanmedian(energies, -1, keepdims=True)
+    reach = width * jnp.nanmean(jnp.abs(energies - median), -1, keepdims=True)
     return jnp.clip(energies, median - reach, median + reach)
 
 
 def make_step(
-    problem: Problem, settings: TrainConfig
+    problems: Sequence[Problem], settings: TrainConfig
 ) -> Callable[[State, float, float], tuple[State, dict[str, Array]]]:
     """Return a function of the state, the completed part of the run, and a factor of the rate."""
     # Steps in imaginary time are stable below 2/(E_max - E), and E_max comes from the cores.
-    rate = settings.learning_rate / max(problem.molecule.charges)
+    rate = settings.learning_rate / max(problems[0].molecule.charges)
     names = ("damping", "momentum", "step_limit", "clip")
     numbers = {name: getattr(settings, name) for name in names}
+    wave_function = problems[0].wave_function
+    nuclei = np.stack([problem.molecule.nuclei for problem in problems])
 
     def step(state: State, done: float, scale: float) -> tuple[State, dict[str, Array]]:
-        keys = jax.random.split(jax.random.wrap_key_data(state.key), 3)
-        x, _, acceptance = problem.sweep(
-            state.params, state.x, keys[0], state.width, settings.moves
-        )
-        energies = problem.energies(state.params, x)
+        keys = jax.random.split(jax.random.wrap_key_data(state.key), len(problems) + 2)
+        moved, energies, acceptance = [], [], []
+        for g, problem in enumerate(problems):
+            params = select(wave_function, state.params, g)
+            x, _, accepted = problem.sweep(
+                params, state.x[g], keys[g], state.width[g], settings.moves
+            )
+            moved.append(x)
+            acceptance.append(accepted)
+            energies.append(problem.energies(params, x))
+        accepted = jnp.stack(acceptance)
         state = dataclasses.replace(
-            state, x=x, width=sampler.adapt(state.width, acceptance), key=keys[1:]
+            state,
+            x=jnp.stack(moved),
+            width=sampler.adapt(state.width, accepted),
+            key=keys[len(problems) :],
         )
         now = numbers | {"rate": scale * rate * max(1 - done, LAST_RATE)}
-        fresh, stats = _update(problem.wave_function, problem.molecule.nuclei, state, energies, now)
-        return fresh, stats | {"acceptance": acceptance}
+        fresh, stats = _update(wave_function, nuclei, state, jnp.stack(energies), now)
+        return fresh, stats | {"acceptance": accepted.mean()}
 
     return step
 
@@ -181,36 +210,38 @@ def make_step(
 def _update(
     wave_function: Any, nuclei: Array, state: State, energies: Array, numbers: dict[str, Array]
 ) -> tuple[State, dict[str, Array]]:
-    """Change the parameters by the local energies at the walkers; `state.key` are two keys."""
+    """Change the parameters by the local energies (G, B); `state.key` are two keys."""
     fine = jnp.isfinite(energies)
     used = clipped(jnp.where(fine, energies, jnp.nan), numbers["clip"])
-    used = jnp.where(fine, used, jnp.nanmean(used))
+    used = jnp.where(fine, used, jnp.nanmean(used, 1, keepdims=True))
     jacobian = _jacobian(wave_function, state.params, nuclei, state.x)
-    jacobian = jnp.where(fine[:, None], jacobian, jnp.where(fine[:, None], jacobian, 0).mean(0))
-    damping = numbers["damping"] * jnp.maximum(jnp.var(used), LEAST_VARIANCE)
+    rows = fine[..., None]
+    jacobian = jnp.where(rows, jacobian, jnp.where(rows, jacobian, 0).mean(1, keepdims=True))
+    damping = numbers["damping"] * jnp.maximum(jnp.var(used, 1).mean(), LEAST_VARIANCE)
     direction, distance = spring(jacobian, used, state.direction, numbers["momentum"], damping)
     rate = jnp.minimum(numbers["rate"], numbers["step_limit"] / distance)
     flat, restore = ravel_pytree(state.params)
     params = restore(flat + rate * direction)
     share = (AVERAGING + 1) / (state.step + AVERAGING + 1)
     average = jax.tree.map(lambda a, p: a + share * (p - a), state.average, params)
-    # A walker without a finite energy takes the place of one that has.
-    order = jax.random.permutation(state.key[0], fine.shape[0])
-    donor = order[jnp.argmax(fine[order])]
+    # A walker without a finite energy takes the place of one of its geometry that has.
+    order = jax.random.permutation(state.key[0], fine.shape[1])
+    donors = order[jnp.argmax(fine[:, order], 1)]
+    replacement = state.x[jnp.arange(len(donors)), donors][:, None]
     fresh = State(
         params,
         average,
         direction,
-        jnp.where(fine[:, None, None], state.x, state.x[donor]),
+        jnp.where(fine[..., None, None], state.x, replacement),
         state.width,
         jax.random.key_data(state.key[1]),
         state.step + 1,
     )
     stats = {
-        "energy": jnp.nanmean(energies),
-        "clipped": used.mean(),
-        "variance": jnp.nanvar(energies),
-        "spread": jnp.nanmean(jnp.abs(energies - jnp.nanmedian(energies))),
+        "energy": jnp.nanmean(energies, 1),
+        "clipped": used.mean(1),
+        "variance": jnp.nanvar(energies, 1),
+        "spread": jnp.nanmean(jnp.abs(energies - jnp.nanmedian(energies, 1, keepdims=True)), 1),
         "lost": (~fine).sum(),
         "distance": rate * distance,
         "rate": rate,
@@ -218,17 +249,23 @@ def _update(
     return fresh, stats
 
 
-def start_state(problem: Problem, settings: TrainConfig, form_only: bool = False) -> State:
+def start_state(
+    problems: Sequence[Problem], settings: TrainConfig, form_only: bool = False
+) -> State:
     """Parameters of the ansatz and walkers near the nuclei; `form_only` to read a file into."""
-    params = problem.wave_function.init(settings.seed, None if form_only else problem.molecule)
+    molecules = [problem.molecule for problem in problems]
+    wave_function = problems[0].wave_function
+    each = [wave_function.init(settings.seed, None if form_only else m) for m in molecules]
+    params = stack(wave_function, each)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     rng = np.random.default_rng([settings.seed, 1])
+    walkers = settings.walkers // len(problems)
     return State(
         params,
         params,
         jnp.asarray(np.zeros(size)),
-        sampler.initial_walkers(rng, problem.molecule, settings.walkers),
-        jnp.asarray(0.5),
+        jnp.stack([sampler.initial_walkers(rng, m, walkers) for m in molecules]),
+        jnp.asarray(np.full(len(problems), 0.5)),
         jax.random.key_data(jax.random.key(settings.seed)),
         jnp.asarray(0),
     )

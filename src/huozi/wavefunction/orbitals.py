@@ -134,8 +134,10 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
     norms = np.linalg.norm(root * design, axis=0)
     u, s, vt = np.linalg.svd(root * design / norms, full_matrices=False)
     damped = s / (s**2 + (1e-4 * s[0]) ** 2)
-    fitted = vt.T @ (damped[:, None] * (u.T @ (root * target)))
-    return HartreeFock(float(mean_field.e_tot), fitted / norms[:, None], exponents)
+    fitted = vt.T @ (damped[:, None] * (u.T @ (root * target))) / norms[:, None]
+    # Signs are arbitrary; a rule makes them the same in neighbouring geometries.
+    signs = np.where(np.arange(basis.size, 0, -1) @ fitted < 0, -1.0, 1.0)
+    return HartreeFock(float(mean_field.e_tot), signs * fitted, exponents)
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:

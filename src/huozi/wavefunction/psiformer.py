@@ -1,11 +1,7 @@
-"""Psiformer: attention between electrons shapes the orbitals of a few determinants.
+"""Psiformer: attention between electrons.
 
-    psi = exp(J) sum_k w_k det[phi_kj(i; all)]_up det[...]_down
-    phi_kj(i) = Phi_kj(r_i) (1 + a_kj . h_i) + envelope_kj(r_i) (b_kj . h_i)
-
-h_i are the attention network's outputs, Phi starts as Hartree-Fock's orbitals, J holds the exact
-cusps and a network for pairs. Departures from von Glehn et al. (arXiv:2211.13672): smooth inputs,
-orbitals from Hartree-Fock, and one weight matrix in place of two after each attention.
+Departures from von Glehn et al. (arXiv:2211.13672): smooth inputs, orbitals from Hartree-Fock
+(`ansatz.py`), and one weight matrix in place of two after each attention.
 """
 
 from __future__ import annotations
@@ -16,131 +12,37 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import determinants as slater
-from huozi.wavefunction import features, jastrow, jets
+from huozi.wavefunction import jets
+from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.jets import Value
-from huozi.wavefunction.molecule import Molecule
-from huozi.wavefunction.orbitals import Basis, HartreeFock, hartree_fock
 
 Array = jax.Array
-Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Psiformer:
-    """A wave function of given electrons and nuclear charges; its parameters are kept outside.
+class Psiformer(Ansatz):
+    """Attention in `heads` heads.
 
     Parameters
     ----------
-    charges : tuple of int
-        Of the nuclei.
-    up, down : int
-        Electrons of either spin.
-    width, layers, heads, determinants : int
-        Size of the network.
-    precision : str
-        Of the network, ``float32`` or ``float64``; all else is float64.
+    heads : int
+        Divides the width; the other parameters are those of `Ansatz`.
     """
 
-    charges: tuple[int, ...]
-    up: int
-    down: int
-    width: int = 32
-    layers: int = 2
     heads: int = 4
-    determinants: int = 4
-    pair_width: int = 32
-    precision: str = "float32"
 
-    @classmethod
-    def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Psiformer:
-        """Build the ansatz of a molecule; `sizes` are the class's own."""
-        return cls(molecule.charges, molecule.up, molecule.down, **sizes)
-
-    @property
-    def basis(self) -> Basis:
-        """Functions of the orbitals."""
-        return Basis(self.charges)
-
-    def init(self, seed: int, molecule: Molecule | None) -> Params:
-        """Parameters that make Hartree-Fock's determinant times the cusps.
-
-        Without a molecule the orbitals are zero: the form of the parameters, to read files into.
-        """
-        rng = np.random.default_rng(seed)
-
-        def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:
-            return scale * rng.normal(size=(rows, columns)) / np.sqrt(rows)
-
-        d, inputs = self.width, 5 * len(self.charges) + 1
-        layers = [
+    def init_layers(self, matrix: Any) -> Any:
+        """Parameters of `network`."""
+        d = self.width
+        return [
             {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": np.zeros(d)}
             for _ in range(self.layers)
         ]
-        basis = self.basis
-        start = HartreeFock(0.0, np.zeros((basis.size, basis.size)), basis.init(1.0))
-        start = hartree_fock(molecule, basis) if molecule else start
-        params = {
-            "cusp": jastrow.init_cusp(),
-            "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
-            "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
-            "layers": layers,
-            "orbitals": self._init_orbitals(start.orbitals, matrix),
-            "basis": start.exponents,
-            "weights": np.eye(self.determinants)[0],
-        }
-        return jax.tree.map(jnp.asarray, params)
 
-    def _init_orbitals(self, found: np.ndarray, matrix: Any) -> Params:
-        sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
-        orbitals = {}
-        for spin, occupied in zip(("up", "down"), sets):
-            n = occupied.shape[1]
-            orbitals[spin] = {
-                "start": found[:, occupied],
-                "envelope": np.full((len(self.basis.s_atom), self.determinants, n), 0.1),
-                "factor": matrix(self.width, self.determinants * n, 0.01),
-                "term": matrix(self.width, self.determinants * n, 0.01),
-            }
-        return orbitals
-
-    def log_psi(self, params: Params, nuclei: Array, x: Value) -> Value:
-        """Logarithm of |psi|, for positions (N, 3) or their jets (`jets.seed`)."""
-        return self.sign_and_log(params, nuclei, x)[1]
-
-    def sign_and_log(self, params: Params, nuclei: Array, x: Value) -> tuple[Array | None, Value]:
-        """Sign (None for jets) and logarithm of |psi|."""
-        charges = jnp.array(self.charges, float)
-        vectors, r2 = features.to_nuclei(x, nuclei)
-        basis = self.basis.values(params["basis"], vectors, r2, charges)
-        small = jax.tree.map(lambda p: p.astype(self.precision), params)
-        inputs = self._inputs(vectors, r2, charges)
-        stream = self._attention(inputs, small)
-        up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
-        sign, orbitals = slater.log_sum(up, down, params["weights"])
-        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, charges))]
-        i, j, same = features.electron_pairs(self.up, self.down)
-        if len(i):
-            apart2 = jets.squared_length(jets.separation(x, i, j))
-            cusps = jastrow.electron_cusp(apart2, same, params["cusp"])
-            factors.append(jets.sum_pairs(cusps, i, j, self.up + self.down))
-            network = jastrow.pair_network(inputs, apart2, (i, j, same), small["pairs"])
-            factors.append(jets.cast(network, jnp.float64))
-        return sign, jets.linear(lambda *f: sum(f), *factors)
-
-    def _inputs(self, vectors: Value, r2: Value, charges: Array) -> Value:
-        """One-electron features and the spin, spread to all coordinates, (N, F)."""
-        seen = jets.cast(features.electron_features(vectors, r2, charges), self.precision)
-        widened = jets.spread_electrons(jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen))
-        spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)
-        spins[: self.up, -1], spins[self.up :, -1] = 1.0, -1.0
-        return jets.shift(widened, spins)
-
-    def _attention(self, inputs: Value, params: Params) -> Value:
-        """Return the outputs h of the network, (N, d)."""
-        h = jets.dense(inputs, **params["input"])
+    def network(self, h: Value, x: Value, layers: Any) -> Value:
+        """Attend and apply one tanh layer, in turn."""
         shape = (-1, self.heads, self.width // self.heads)
-        for layer in params["layers"]:
+        for layer in layers:
             q, k, v = (
                 jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), h) for name in "qkv"
             )
@@ -151,32 +53,6 @@ class Psiformer:
             update = jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"]))
             h = jets.add(h, update)
         return h
-
-    def _matrix(
-        self, params: Params, small: Params, basis: Value, stream: Value, spin: str
-    ) -> Value | None:
-        """Orbitals of the electrons of one spin, (K, n, n)."""
-        rows = slice(None, self.up) if spin == "up" else slice(self.up, None)
-        n = self.up if spin == "up" else self.down
-        if n == 0:
-            return None
-        p, net = params["orbitals"][spin], small["orbitals"][spin]
-        s_functions = len(self.basis.s_atom)
-
-        def expand(coefficients: Array, functions: slice) -> Value:
-            flat = coefficients.reshape(coefficients.shape[0], -1)
-            return jets.spread_electrons(jets.linear(lambda v: v[..., functions] @ flat, basis))
-
-        start, envelope = expand(p["start"], slice(None)), expand(p["envelope"], slice(s_functions))
-        h = jets.linear(lambda v: v[rows], stream)
-        factor, term = (
-            jets.cast(jets.dense(h, net[name]), jnp.float64) for name in ("factor", "term")
-        )
-        start, envelope = (jets.linear(lambda v: v[rows], each) for each in (start, envelope))
-        orbitals = jets.add(
-            jets.multiply(start, jets.shift(factor, jnp.ones(()))), jets.multiply(envelope, term)
-        )
-        return jets.linear(lambda v: v.reshape(n, self.determinants, n).swapaxes(0, 1), orbitals)
 
 
 # Matrices of a few electrons are too small for XLA's matrix products; fused loops are faster.

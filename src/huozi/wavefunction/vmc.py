@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from huozi.arrays import jax
+from huozi.arrays import jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.ferminet import FermiNet
+from huozi.wavefunction.geometries import select
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.optimize import Problem, State, make_step, start_state
 from huozi.wavefunction.psiformer import Psiformer
@@ -42,7 +43,8 @@ class Trained:
 
     Parameters
     ----------
-    problem : Problem
+    problems : tuple of Problem
+        One per geometry.
     state : State
         `state.average` are the parameters to use.
     path : Path or None
@@ -52,30 +54,52 @@ class Trained:
         Wall time, earlier sessions included.
     """
 
-    problem: Problem
+    problems: tuple[Problem, ...]
     state: State
     path: Path | None
     steps: int
     seconds: float
 
-    def evaluate(self, **options: Any) -> Estimate:
-        """Energy of the averaged parameters; see `huozi.wavefunction.evaluate`."""
-        state = self.state
-        return evaluate(self.problem, state.average, state.x, state.width, **options)
+    def evaluate(self, geometry: int = 0, **options: Any) -> Estimate:
+        """Evaluate the averaged parameters at one geometry; see `huozi.wavefunction.evaluate`."""
+        state, problem = self.state, self.problems[geometry]
+        params = select(problem.wave_function, state.average, geometry)
+        return evaluate(problem, params, state.x[geometry], state.width[geometry], **options)
 
 
 @dataclass(frozen=True)
 class VMC:
-    """Variational Monte Carlo of one molecule with one ansatz.
+    """Variational Monte Carlo of one molecule, in one or several geometries, with one ansatz.
 
     Parameters
     ----------
-    molecule : Molecule
-    wave_function : Psiformer, or another ansatz with `init` and `log_psi`
+    molecules : Molecule or sequence of Molecule
+        Several geometries share the network, and the walkers are split over them.
+    wave_function : Psiformer, or another ansatz with `init`, `log_psi` and `of_geometry`
     """
 
-    molecule: Molecule
+    molecules: Molecule | Sequence[Molecule]
     wave_function: Any
+
+    def problems(self, chunk: int) -> tuple[Problem, ...]:
+        """Every geometry with the ansatz.
+
+        Raises
+        ------
+        ValueError
+            If nuclei or electrons differ.
+        """
+        given = self.molecules
+        molecules = [given] if isinstance(given, Molecule) else given
+        first = molecules[0]
+        for other in molecules:
+            if (other.charges, other.up, other.down) != (first.charges, first.up, first.down):
+                raise ValueError(
+                    "geometries need the same nuclei in the same order and the same electrons; "
+                    f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
+                    f"({other.up} + {other.down})"
+                )
+        return tuple(Problem(molecule, self.wave_function, chunk) for molecule in molecules)
 
     def train(
         self,
@@ -99,17 +123,20 @@ class VMC:
         Raises
         ------
         ValueError
-            If the folder holds a run of something else, or if the wave function breaks down
-            again and again.
+            If the folder holds a run of something else, if geometries do not fit together, or
+            if the wave function breaks down again and again.
         """
         config = config or TrainConfig.read(None, settings)
         return _Session(self, config, out, report).run()
 
 
-def build(molecule: Molecule, ansatz: AnsatzConfig) -> VMC:
-    """Return the variational Monte Carlo of a molecule with the ansatz of the settings."""
-    sizes = ansatz.model_dump(exclude={"kind"})
-    return VMC(molecule, Psiformer.for_molecule(molecule, **sizes))
+def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC:
+    """Return the variational Monte Carlo of geometries with the ansatz of the settings."""
+    sizes = ansatz.model_dump(exclude={"kind", "heads"})
+    first = molecules if isinstance(molecules, Molecule) else molecules[0]
+    if ansatz.kind == "psiformer":
+        return VMC(molecules, Psiformer.for_molecule(first, heads=ansatz.heads, **sizes))
+    return VMC(molecules, FermiNet.for_molecule(first, **sizes))
 
 
 def load_run(path: str | Path) -> Trained:
@@ -127,12 +154,11 @@ def load_run(path: str | Path) -> Trained:
             "make one with: huozi wavefunction train"
         )
     described = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    molecule = _molecule_from(described["molecule"])
+    molecules = [_molecule_from(each) for each in described["molecules"]]
     config = TrainConfig.model_validate(described["training"])
-    vmc = build(molecule, config.ansatz)
-    problem = Problem(molecule, vmc.wave_function, config.chunk)
-    state, header = checkpoint.load(path / "checkpoint.safetensors", _form(problem, config))
-    return Trained(problem, state, path, int(state.step), header["seconds"])
+    problems = build(molecules, config.ansatz).problems(config.chunk)
+    state, header = checkpoint.load(path / "checkpoint.safetensors", _form(problems, config))
+    return Trained(problems, state, path, int(state.step), header["seconds"])
 
 
 class _Session:
@@ -143,36 +169,41 @@ class _Session:
     ) -> None:
         self.begun = time.monotonic()
         self.config = config
-        self.problem = Problem(vmc.molecule, vmc.wave_function, config.chunk)
+        self.problems = vmc.problems(config.chunk)
+        if config.walkers < 2 * len(self.problems):
+            raise ValueError(
+                f"{config.walkers} walkers are too few for {len(self.problems)} geometries; "
+                "at least two for each are needed"
+            )
         self.folder = RunFolder(Path(out)) if out is not None else None
         self.report = report
         self.spent = 0.0
         self.scale = 1.0
         self.recoveries = 0
-        self.least = math.inf  # spread of the local energies so far, hartree
-        self.window: list[dict[str, float]] = []
+        self.least = np.inf  # spread of the local energies so far, hartree
+        self.window: list[dict[str, np.ndarray]] = []
         self.logged = self.saved = self.begun
 
     def run(self) -> Trained:
         """Make all steps that the budget allows."""
         state = self.prepare()
-        step = make_step(self.problem, self.config)
+        step = make_step(self.problems, self.config)
         good = state
         while (done := self.done(int(state.step))) < 1:
             fresh, stats = step(state, done, self.scale)
-            values = {name: float(value) for name, value in stats.items()}
+            values = {name: np.asarray(value) for name, value in stats.items()}
             if self.is_broken(values):
                 state = self.recover(good, int(state.step))
                 continue
             state = fresh
             self.note(state, values)
-            sound = values["spread"] < SOUND * self.least
+            sound = values["spread"].max() < SOUND * self.least
             if sound and time.monotonic() - self.saved > self.config.checkpoint_every:
                 self.save(state)
                 good = state
         self.log_window(state)
         self.save(state)
-        return Trained(self.problem, state, self.path, int(state.step), self.seconds)
+        return Trained(self.problems, state, self.path, int(state.step), self.seconds)
 
     @property
     def path(self) -> Path | None:
@@ -193,7 +224,7 @@ class _Session:
     def prepare(self) -> State:
         """Start, or read the checkpoint of an earlier session."""
         described = {
-            "molecule": dataclasses.asdict(self.problem.molecule),
+            "molecules": [dataclasses.asdict(problem.molecule) for problem in self.problems],
             "training": self.config.model_dump(mode="json"),
         }
         described = yaml.safe_load(yaml.safe_dump(_plain(described)))
@@ -201,19 +232,24 @@ class _Session:
             self.refuse_another(described)
             file = self.folder.path / "checkpoint.safetensors"
             if file.exists():
-                state, header = checkpoint.load(file, _form(self.problem, self.config))
+                state, header = checkpoint.load(file, _form(self.problems, self.config))
                 self.spent = header["seconds"]
                 self.scale = header["scale"]
                 self.emit("resume", step=int(state.step), done=self.done(int(state.step)))
                 return state
         if self.folder:
             self.folder.write_config(described)
-        state = start_state(self.problem, self.config)
-        x, width, rounds = equilibrate(
-            self.problem, state.params, state.x, state.width, state.key, self.config.moves
-        )
-        self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
-        return dataclasses.replace(state, x=x, width=width)
+        state = start_state(self.problems, self.config)
+        moved, widths = [], []
+        for g, problem in enumerate(self.problems):
+            params = select(problem.wave_function, state.params, g)
+            x, width, rounds = equilibrate(
+                problem, params, state.x[g], state.width[g], state.key, self.config.moves
+            )
+            moved.append(x)
+            widths.append(width)
+            self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
+        return dataclasses.replace(state, x=jnp.stack(moved), width=jnp.stack(widths))
 
     def refuse_another(self, described: dict[str, Any]) -> None:
         """Stop if the folder's settings are others; budget and steps may grow."""
@@ -221,17 +257,18 @@ class _Session:
         file = self.folder.path / "config.yaml"
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
         free = ("budget", "steps", "checkpoint_every")
-        for part in ("molecule", "training"):
-            for name, value in described[part].items():
-                there = found.get(part, {}).get(name)
-                if name not in free and there != value:
-                    raise ValueError(
-                        f"{self.folder.path} holds a run with {part}.{name} = {there!r}, not "
-                        f"{value!r}; give the same settings, or another --out"
-                    )
+        wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
+        there = {f"training.{n}": v for n, v in found.get("training", {}).items()}
+        wanted["molecules"], there["molecules"] = described["molecules"], found.get("molecules")
+        for name, value in wanted.items():
+            if there.get(name) != value:
+                raise ValueError(
+                    f"{self.folder.path} holds a run with {name} = {there.get(name)!r}, not "
+                    f"{value!r}; give the same settings, or another --out"
+                )
         self.folder.write_config(described)
 
-    def note(self, state: State, values: dict[str, float]) -> None:
+    def note(self, state: State, values: dict[str, np.ndarray]) -> None:
         """Keep what a step gave; log about once a second."""
         self.window.append(values)
         if values["lost"]:
@@ -243,32 +280,36 @@ class _Session:
         """Log the averages of the last second."""
         if not self.window:
             return
-        rows = {name: np.array([w[name] for w in self.window]) for name in self.window[0]}
-        energies, count = rows["energy"], len(self.window)
-        error = np.sqrt(rows["variance"].mean() / (count * self.config.walkers))
+        rows = {name: np.array([w[name] for w in self.window]).mean(0) for name in self.window[0]}
+        samples = len(self.window) * state.x.shape[1]
+        errors = np.sqrt(rows["variance"] / samples)
+        numbers = (rows["energy"], errors, rows["variance"])
+        names = ("energy_Ha", "stderr_Ha", "variance")
         self.emit(
             "steps",
             step=int(state.step),
             done=min(1.0, self.done(int(state.step))),
             seconds=round(self.seconds, 2),
-            energy_Ha=float(energies.mean()),
-            stderr_Ha=float(error),
-            clipping_bias_Ha=float((rows["clipped"] - energies).mean()),
-            **{f"{n}": float(rows[n].mean()) for n in ("variance", "acceptance", "distance")},
+            energy_Ha=float(rows["energy"].mean()),
+            stderr_Ha=float(np.linalg.norm(errors) / len(errors)),
+            clipping_bias_Ha=float((rows["clipped"] - rows["energy"]).mean()),
+            **{n: float(rows[n].mean()) for n in ("variance", "acceptance", "distance")},
+            geometries=[dict(zip(names, map(float, values))) for values in zip(*numbers)],
         )
         self.window = []
         self.logged = time.monotonic()
 
-    def is_broken(self, values: dict[str, float]) -> bool:
+    def is_broken(self, values: dict[str, np.ndarray]) -> bool:
         """Tell a step that gave no number, or local energies that spread far wider than before.
 
         The spread is the mean absolute deviation from the median, which single walkers on a node
         hardly change; a wave function that gets better never widens it several times.
         """
-        if not math.isfinite(values["distance"]) or not math.isfinite(values["energy"]):
+        if not np.isfinite([values["distance"], *values["energy"]]).all():
             return True
-        self.least = max(LEAST_SPREAD, min(self.least, values["spread"]))
-        return values["spread"] > BROKEN * self.least
+        spread = float(values["spread"].max())
+        self.least = max(LEAST_SPREAD, min(self.least, spread))
+        return spread > BROKEN * self.least
 
     def recover(self, good: State, step: int) -> State:
         """Go back to the last checkpoint with half the learning rate; give up in the end."""
@@ -299,9 +340,9 @@ class _Session:
             self.report({"event": event, **values})
 
 
-def _form(problem: Problem, config: TrainConfig) -> State:
+def _form(problems: Sequence[Problem], config: TrainConfig) -> State:
     """Shapes of a state, to read a checkpoint into."""
-    return jax.eval_shape(lambda: start_state(problem, config, form_only=True))
+    return jax.eval_shape(lambda: start_state(problems, config, form_only=True))
 
 
 def _plain(value: Any) -> Any:

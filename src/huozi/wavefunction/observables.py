@@ -1,0 +1,112 @@
+"""What a wave function says beside its energy: dipole moments and forces on nuclei.
+
+The plain estimator of a force, Z_A sum_i (r_i - R_A) / |r_i - R_A|^3, has infinite variance. With
+the trial derivative Q psi of the wave function, Q_A = Z_A sum_i (r_i - R_A) / |r_i - R_A|, which
+moves the cusp along with its nucleus, the force is
+
+    F_A = nuclear repulsion + < grad Q_A . grad log|psi| > - 2 < (E_L - E) Q_A >
+
+The first average is the zero-variance estimator (the Laplacian of Q_A cancels the divergence),
+the second removes the bias of first order in the error of psi.
+
+Source: Assaraf & Caffarel, J. Chem. Phys. 113, 4028 (2000); 119, 10536 (2003).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
+
+Array = jax.Array
+Floats = NDArray[np.floating]
+
+
+class ForceTerms(NamedTuple):
+    """What the force on every nucleus is averaged from.
+
+    Parameters
+    ----------
+    pull : (..., M, 3) array
+        grad Q . grad log|psi|, Ha/bohr.
+    warp : (..., M, 3) array
+        Q, 1/bohr.
+    """
+
+    pull: Array
+    warp: Array
+
+
+def force_terms(gradient: Array, charges: Array, nuclei: Array, x: Array) -> ForceTerms:
+    """Terms of the forces at one configuration.
+
+    Parameters
+    ----------
+    gradient, x : (N, 3) arrays
+        Of log|psi|, 1/bohr; positions of the electrons, bohr.
+    charges, nuclei : (M,), (M, 3) arrays
+        Of the nuclei; bohr.
+    """
+    vectors = x[:, None] - nuclei
+    r = jnp.sqrt(jnp.square(vectors).sum(-1, keepdims=True) + SMALLEST_DISTANCE**2)
+    units = vectors / r
+    slopes = gradient[:, None]
+    across = (slopes - units * (units * slopes).sum(-1, keepdims=True)) / r
+    return ForceTerms((charges[:, None] * across).sum(0), (charges[:, None] * units).sum(0))
+
+
+def nuclear_forces(charges: Floats, nuclei: Floats) -> Floats:
+    """Repulsion of the nuclei, (M, 3), Ha/bohr."""
+    apart = nuclei[:, None] - nuclei
+    r = np.linalg.norm(apart, axis=-1) + np.eye(len(nuclei))
+    return np.asarray(
+        (charges[:, None, None] * charges[:, None] * apart / r[..., None] ** 3).sum(1)
+    )
+
+
+class Observables:
+    """Sums over time for every chain: as the chains are independent, their spread is the error.
+
+    Parameters
+    ----------
+    charges, nuclei : (M,), (M, 3) arrays
+
+    Results are averages over the chains that are `fine`, a mask (B,).
+    """
+
+    def __init__(self, charges: Floats, nuclei: Floats) -> None:
+        self.charges, self.nuclei = charges, nuclei
+        self.energy = self.electrons = self.pull = self.warp = self.product = np.zeros(())
+        self.count = 0
+
+    def add(self, energies: Floats, terms: ForceTerms, x: Floats) -> None:
+        """Take in one sample of every chain: (B,), (B, M, 3) and (B, N, 3)."""
+        pull, warp = (np.asarray(term) for term in terms)
+        self.energy = self.energy + energies
+        self.electrons = self.electrons + x.sum(1)
+        self.pull = self.pull + pull
+        self.warp = self.warp + warp
+        self.product = self.product + energies[:, None, None] * warp
+        self.count += 1
+
+    def dipole(self, fine: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Dipole moment (3,) from the origin of the coordinates, e bohr, and its standard error."""
+        nuclear = self.charges @ self.nuclei
+        return _average(nuclear - self.electrons[fine] / self.count)
+
+    def forces(self, fine: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Force on every nucleus (M, 3), Ha/bohr, and its standard error."""
+        names = (self.energy, self.pull, self.warp, self.product)
+        energy, pull, warp, product = (total[fine] / self.count for total in names)
+        mean, centre = energy.mean(), warp.mean(0)
+        # Average over time of (E_L - mean) (Q - centre), chain by chain.
+        covariance = product - mean * warp - centre * (energy - mean)[:, None, None]
+        return _average(nuclear_forces(self.charges, self.nuclei) + pull - 2 * covariance)
+
+
+def _average(chains: Floats) -> tuple[Floats, Floats]:
+    return chains.mean(0), chains.std(0, ddof=1) / np.sqrt(len(chains))

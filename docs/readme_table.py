@@ -82,7 +82,7 @@ def command(numbers: dict[str, Any]) -> str:
     if not numbers["data"]["embedded"]:
         parts += ["--data", "DATA"]
     settings = numbers["settings"]
-    for name, default in (("train_budget", 240.0), ("picoseconds", 10.0), ("temperature", 300.0)):
+    for name, default in (("train_budget", 300.0), ("picoseconds", 10.0), ("temperature", 300.0)):
         if settings[name] != default:
             parts += [f"--{name.replace('_', '-')}", f"{settings[name]:g}"]
     return shlex.join(parts)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from huozi.dynamics import read_thermo
-from huozi.dynamics.thermo import append_thermo, cut_thermo, thermo_columns
+from huozi.dynamics.log import cut_lines
+from huozi.dynamics.thermo import append_thermo, thermo_columns
 from huozi.units import AMU_A3_GCM3, GPA
 
 ROWS = np.array([[0, -1.0, 0.5, -0.4, 300.0, 0.01, 1000.0], [10, -1.5, 1.0, -0.4, 310, 0.02, 990]])
@@ -24,9 +25,9 @@ def test_the_log_can_be_cut_and_forgives_a_half_line(tmp_path):
     with path.open("a") as stream:
         stream.write("20,10.0,-1.")
     assert read_thermo(tmp_path)["step"].tolist() == [0, 10]
-    cut_thermo(path, 5)
+    cut_lines(path, 5)
     assert read_thermo(path)["potential_eV"].tolist() == [-1.0]
-    cut_thermo(path, -1)
+    cut_lines(path, -1)
     assert read_thermo(path)["step"].size == 0
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huozi.arrays import jax
+from huozi.dynamics.log import append_lines
 from huozi.dynamics.state import State
 from huozi.dynamics.table import Table
-from huozi.files import write_text
 from huozi.neighbors import DEVIATIONS, Evaluate, Evaluation, deviations, force_deviation
 
 Array = NDArray[Any]
@@ -58,16 +58,5 @@ def _evaluate(evaluate: Evaluate, positions: Any, cell: Any, table: Table) -> Ev
 
 def append_deviation(path: Path, step: int, numbers: Array) -> None:
     """Add one line at the end of the file, with a header when it is new."""
-    if not path.exists():
-        write_text(path, f"#{'step':>11}" + "".join(f" {name:>18}" for name in DEVIATIONS) + "\n")
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(f"{step:12d}" + "".join(f" {x:18.6e}" for x in numbers) + "\n")
-
-
-def cut_deviation(path: Path, last_step: int) -> None:
-    """Forget lines after a step, and a line that a kill cut short."""
-    if not path.exists():
-        return
-    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and int(line.split()[0]) <= last_step]
-    write_text(path, header + "".join(kept))
+    header = f"#{'step':>11}" + "".join(f" {name:>18}" for name in DEVIATIONS)
+    append_lines(path, header, [f"{step:12d}" + "".join(f" {x:18.6e}" for x in numbers)])

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from huozi.arrays import jax, jnp
 from huozi.dynamics.checkpoint import load_checkpoint
 from huozi.dynamics.config import MDConfig
-from huozi.dynamics.deviation import FILE, cut_deviation
+from huozi.dynamics.deviation import FILE
+from huozi.dynamics.log import cut_lines
 from huozi.dynamics.loop import RUNNING, Bounds, Schedule, advance, single_step
 from huozi.dynamics.state import (
     Integrator,
@@ -25,7 +26,6 @@ from huozi.dynamics.state import (
     without_drift,
 )
 from huozi.dynamics.table import Table
-from huozi.dynamics.thermo import cut_thermo
 from huozi.dynamics.trajectory import segments
 from huozi.neighbors import Evaluate, ForceField
 from huozi.systems import System
@@ -131,8 +131,8 @@ def claim_folder(
             f"{folder.path} has {step} steps already, more than the {config.steps} wanted"
         )
     folder.write_config(wanted)
-    cut_thermo(folder.path / "thermo.csv", step)
-    cut_deviation(folder.path / FILE, step)
+    for log in ("thermo.csv", FILE):
+        cut_lines(folder.path / log, step)
     for segment in segments(folder.path / "trajectory"):
         if int(segment.stem) > step:
             segment.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from huozi.files import write_text
+from huozi.dynamics.log import append_lines
 from huozi.units import AMU_A3_GCM3, GPA
 
 Array = NDArray[Any]
@@ -44,19 +44,7 @@ def thermo_columns(rows: Array, timestep: float, mass: float, periodic: bool) ->
 def append_thermo(path: Path, values: Array) -> None:
     """Add rows at the end of the log, with a header when it is new."""
     lines = [",".join([str(int(row[0])), *(f"{x:.12g}" for x in row[1:])]) for row in values]
-    if not path.exists():
-        write_text(path, ",".join(COLUMNS) + "\n")
-    with path.open("a", encoding="utf-8") as stream:
-        stream.writelines(line + "\n" for line in lines)
-
-
-def cut_thermo(path: Path, last_step: int) -> None:
-    """Forget rows after a step, and a row that a kill cut short."""
-    if not path.exists():
-        return
-    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= last_step]
-    write_text(path, header + "".join(kept))
+    append_lines(path, ",".join(COLUMNS), lines)
 
 
 def read_thermo(path: str | Path) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from huozi.files import write_json
-from huozi.potential.train import check_labels
+from huozi.potential.problem import check_labels
 from huozi.systems import Dataset, Frame, System, read, split, write
 
 TEST_FRACTION = 0.2

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers
 from safetensors.numpy import load_file, save_file
 
 from huozi import __version__
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path, write_json
 from huozi.potential.architectures import fold, init
-from huozi.potential.batch import PreparedFrame, assemble, choose_capacity, pack, prepare
-from huozi.potential.deeppot_settings import DeepPotConfig
-from huozi.potential.deeppot_training import fit_expansion
-from huozi.potential.metrics import Evaluator, Metrics
+from huozi.potential.batch import assemble, choose_capacity, pack
+from huozi.potential.metrics import Metrics
 from huozi.potential.model import Model, load_model
 from huozi.potential.optimize import (
     Learner,
@@ -33,8 +30,15 @@ from huozi.potential.optimize import (
     scaling_from_data,
     schedule_at,
 )
+from huozi.potential.problem import (
+    Problem,
+    check_labels,
+    fit_architecture,
+    hold_out,
+    prepare_problem,
+)
 from huozi.potential.settings import TrainConfig
-from huozi.systems import Dataset, Split, data_digest, fit_e0, split
+from huozi.systems import Dataset, data_digest
 from huozi.workflow import RunFolder
 
 VALIDATIONS = 40
@@ -85,30 +89,6 @@ class TrainResult:
     path: Path
     steps: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Prepared data: elements and their energies, training frames, validation.
-
-    Parameters
-    ----------
-    elements : tuple of int
-        Atomic numbers.
-    e0 : tuple of float
-        eV.
-    frames : list of PreparedFrame
-    evaluator : Evaluator
-        Holds the validation frames.
-    digest : str
-        Of the training data.
-    """
-
-    elements: tuple[int, ...]
-    e0: tuple[float, ...]
-    frames: list[PreparedFrame]
-    evaluator: Evaluator
-    digest: str
 
 
 def train(
@@ -165,14 +145,6 @@ def train(
     return trainer.result()
 
 
-def check_labels(dataset: Dataset) -> None:
-    """Raise ValueError unless there is something to learn from."""
-    if not len(dataset):
-        raise ValueError("the data set has no frames to train on")
-    if all(f.labels.energy is None and f.labels.forces is None for f in dataset):
-        raise ValueError("no frame of the data set has an energy or forces to train on")
-
-
 def claim_folder(
     folder: RunFolder, config: TrainConfig, dataset: Dataset, valid: Dataset | None
 ) -> None:
@@ -198,44 +170,6 @@ def claim_folder(
             f"{folder.path} holds a run with other data or settings; choose another folder, "
             "or remove this one"
         )
-
-
-def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
-    """Split off random validation frames, the same ones for the same seed."""
-    n = len(dataset)
-    if n < 2:
-        raise ValueError("a single frame leaves none for validation; give validation data")
-    count = min(max(1, round(n * config.valid_fraction)), n - 1)
-    return split(dataset, counts=(n - count, count), seed=config.seed)
-
-
-def fit_architecture(config: TrainConfig, dataset: Dataset, valid: Dataset) -> TrainConfig:
-    """Complete settings of the architecture that depend on the data."""
-    if not isinstance(config.architecture, DeepPotConfig):
-        return config
-    architecture = fit_expansion(config.architecture, [*dataset, *valid])
-    return config.model_copy(update={"architecture": architecture})
-
-
-def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
-    """Fit E0 and compute neighbours and moments of all frames."""
-    if any(f.labels.energy is not None for f in dataset):
-        energies = fit_e0(dataset)
-    else:
-        energies = dict.fromkeys(dataset.elements, 0.0)
-    for symbol, value in (config.e0 or {}).items():
-        if symbol not in atomic_numbers:
-            raise ValueError(f"e0: {symbol!r} is not a chemical symbol")
-        energies[atomic_numbers[symbol]] = value
-    elements = dataset.elements
-    e0 = tuple(float(energies[z]) for z in elements)
-    return Problem(
-        elements,
-        e0,
-        prepare(dataset, elements, e0, config.architecture),
-        Evaluator(prepare(valid, elements, e0, config.architecture)),
-        data_digest(dataset),
-    )
 
 
 class Trainer:

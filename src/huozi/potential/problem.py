@@ -1,0 +1,84 @@
+"""What a training starts from: labels that can be learned, held-out frames, prepared data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ase.data import atomic_numbers
+
+from huozi.potential.batch import PreparedFrame, prepare
+from huozi.potential.deeppot_settings import DeepPotConfig
+from huozi.potential.deeppot_training import fit_expansion
+from huozi.potential.metrics import Evaluator
+from huozi.potential.settings import TrainConfig
+from huozi.systems import Dataset, Split, data_digest, fit_e0, split
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Prepared data: elements and their energies, training frames, validation.
+
+    Parameters
+    ----------
+    elements : tuple of int
+        Atomic numbers.
+    e0 : tuple of float
+        eV.
+    frames : list of PreparedFrame
+    evaluator : Evaluator
+        Holds the validation frames.
+    digest : str
+        Of the training data.
+    """
+
+    elements: tuple[int, ...]
+    e0: tuple[float, ...]
+    frames: list[PreparedFrame]
+    evaluator: Evaluator
+    digest: str
+
+
+def check_labels(dataset: Dataset) -> None:
+    """Raise ValueError unless there is something to learn from."""
+    if not len(dataset):
+        raise ValueError("the data set has no frames to train on")
+    if all(f.labels.energy is None and f.labels.forces is None for f in dataset):
+        raise ValueError("no frame of the data set has an energy or forces to train on")
+
+
+def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
+    """Split off random validation frames, the same ones for the same seed."""
+    n = len(dataset)
+    if n < 2:
+        raise ValueError("a single frame leaves none for validation; give validation data")
+    count = min(max(1, round(n * config.valid_fraction)), n - 1)
+    return split(dataset, counts=(n - count, count), seed=config.seed)
+
+
+def fit_architecture(config: TrainConfig, dataset: Dataset, valid: Dataset) -> TrainConfig:
+    """Complete settings of the architecture that depend on the data."""
+    if not isinstance(config.architecture, DeepPotConfig):
+        return config
+    architecture = fit_expansion(config.architecture, [*dataset, *valid])
+    return config.model_copy(update={"architecture": architecture})
+
+
+def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
+    """Fit E0 and compute neighbours and moments of all frames."""
+    if any(f.labels.energy is not None for f in dataset):
+        energies = fit_e0(dataset)
+    else:
+        energies = dict.fromkeys(dataset.elements, 0.0)
+    for symbol, value in (config.e0 or {}).items():
+        if symbol not in atomic_numbers:
+            raise ValueError(f"e0: {symbol!r} is not a chemical symbol")
+        energies[atomic_numbers[symbol]] = value
+    elements = dataset.elements
+    e0 = tuple(float(energies[z]) for z in elements)
+    return Problem(
+        elements,
+        e0,
+        prepare(dataset, elements, e0, config.architecture),
+        Evaluator(prepare(valid, elements, e0, config.architecture)),
+        data_digest(dataset),
+    )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from huozi.files import digest
 from huozi.neighbors import force_deviation
-from huozi.potential import Model, TrainConfig, evaluate, load_model, train
-from huozi.systems import Dataset, System, read
+from huozi.potential import Model, TrainConfig, evaluate, load_model, member_forces, train
+from huozi.systems import Dataset, read
 from huozi.workflow import Runner, Task, task
 
 Inputs = dict[str, Any]
@@ -34,7 +34,7 @@ def train_member(folder: Path, inputs: Inputs, files: Files) -> Any:
 @task()
 def test_member(folder: Path, inputs: Inputs, files: Files) -> Any:
     """Errors of the first model, and deviations of all, on labelled frames."""
-    data, models = read(files["data"]), load_ensemble(files)
+    data, models = read(files["data"]), task_models(files)
     metrics = evaluate(models[0], data)
     pairs = []
     for frame in data:
@@ -67,7 +67,7 @@ def member_files(models: list[Path]) -> Files:
     return {f"model{i}": path for i, path in enumerate(models)}
 
 
-def load_ensemble(files: Files) -> list[Model]:
+def task_models(files: Files) -> list[Model]:
     """Read the models of a task."""
     names = sorted(name for name in files if name.startswith("model"))
     return [_load(digest(files[name]), str(files[name])) for name in names]
@@ -77,11 +77,6 @@ def load_ensemble(files: Files) -> list[Model]:
 def _load(sha256: str, path: str) -> Model:
     """Read a model once a process, so that what was compiled for it serves the next task, too."""
     return load_model(path)
-
-
-def member_forces(models: list[Model], system: System) -> NDArray[np.float64]:
-    """Return the forces of every member, (members, n, 3) eV/Å."""
-    return np.array([model.evaluate(system).forces for model in models], np.float64)
 
 
 def deviation(forces: NDArray[np.float64]) -> float:

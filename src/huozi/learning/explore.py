@@ -17,13 +17,12 @@ from huozi.learning.ensemble import (
     Files,
     Inputs,
     deviation,
-    load_ensemble,
     member_files,
-    member_forces,
+    task_models,
 )
 from huozi.learning.generate import CLOSE, closest, electronic_state
 from huozi.learning.settings import Explore
-from huozi.potential import Model
+from huozi.potential import Model, member_forces
 from huozi.systems import Dataset, Frame, System, read, write
 from huozi.workflow import Outcome, Task, task
 
@@ -52,7 +51,7 @@ def walk(folder: Path, inputs: Inputs, files: Files) -> Any:
 
     A walk that passes a bound of the dynamics ends there; what it saw before counts.
     """
-    models, start = load_ensemble(files), read(files["start"])[0]
+    models, start = task_models(files), read(files["start"])[0]
     config = MDConfig(**inputs["md"])
     ended = ""
     try:
@@ -88,7 +87,7 @@ def walk(folder: Path, inputs: Inputs, files: Files) -> Any:
 def look(folder: Path, inputs: Inputs, files: Files) -> Any:
     """Look at given structures with all models."""
     return {
-        **examine(folder, list(read(files["start"])), load_ensemble(files), inputs["elements"]),
+        **examine(folder, list(read(files["start"])), task_models(files), inputs["elements"]),
         "ended": "",
     }
 

@@ -1,7 +1,7 @@
 """Deep potentials: train, test, evaluate, save."""
 
 from huozi.potential.calibration import Calibration, calibrate
-from huozi.potential.ensemble import Ensemble, load_ensemble
+from huozi.potential.ensemble import Ensemble, load_ensemble, member_forces
 from huozi.potential.metrics import Metrics, evaluate
 from huozi.potential.model import Model, load_model
 from huozi.potential.moment import MomentConfig
@@ -20,5 +20,6 @@ __all__ = [
     "evaluate",
     "load_ensemble",
     "load_model",
+    "member_forces",
     "train",
 ]

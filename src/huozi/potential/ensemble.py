@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Models of the same elements and cutoff; as a force field it is the first of them.
+    """Models of the same elements and cutoff; the first of them moves the atoms.
 
     Parameters
     ----------
@@ -68,17 +69,13 @@ class Ensemble:
         """Chemical symbols of the elements, in the order of the first model."""
         return self.members[0].symbols
 
-    def bind(self, species: Any) -> Any:
-        """Return the evaluation of the first model; see `huozi.neighbors.ForceField`."""
-        return self.members[0].bind(species)
-
     def evaluate(self, system: System) -> Evaluation:
         """Energy, forces and virial of the first model, as NumPy arrays."""
         return self.members[0].evaluate(system)
 
     def forces(self, system: System) -> Array:
         """Return the forces of every member, (members, n, 3) eV/Å."""
-        return np.array([member.evaluate(system).forces for member in self.members])
+        return member_forces(self.members, system)
 
     def deviation(self, system: System) -> Array:
         """Return the deviation of the force on each atom, sqrt(<|F - <F>|^2>), (n,) eV/Å."""
@@ -88,6 +85,11 @@ class Ensemble:
         """Write all members to one model file; whole or not at all."""
         with atomic_path(path) as temporary:
             temporary.write_bytes(file_contents(self.members))
+
+
+def member_forces(members: Sequence[Model], system: System) -> Array:
+    """Return the forces of every model, (members, n, 3) eV/Å, in double precision."""
+    return np.array([member.evaluate(system).forces for member in members], np.float64)
 
 
 def load_ensemble(path: str | Path) -> Ensemble:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,21 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+
+
+def run_lammps(command: list[str], text: str, folder: Path, **environment: str) -> str:
+    """Run an input in a folder with a command that starts LAMMPS; what it says."""
+    (folder / "in.lammps").write_text(text)
+    done = subprocess.run(
+        [*command, "-in", "in.lammps", "-nocite"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    if done.returncode:
+        raise RuntimeError((done.stdout + done.stderr)[-2000:])
+    return done.stdout
 
 
 def save(name: str, result: dict[str, Any], command: list[str]) -> None:

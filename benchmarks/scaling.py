@@ -16,13 +16,12 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from results import FOLDER, save
+from results import FOLDER, run_lammps, save
 
 from huozi import kernels, lammps
 
@@ -86,17 +85,7 @@ run {steps}
 
 def run(text: str, folder: Path, ranks: int, threads: int) -> str:
     """Run an input; what LAMMPS says."""
-    (folder / "in.lammps").write_text(text)
-    done = subprocess.run(
-        [*lammps.command(ranks), "-in", "in.lammps", "-nocite"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-    )
-    if done.returncode:
-        raise RuntimeError((done.stdout + done.stderr)[-2000:])
-    return done.stdout
+    return run_lammps(lammps.command(ranks), text, folder, OMP_NUM_THREADS=str(threads))
 
 
 def start(model: Path, folder: Path) -> Path:

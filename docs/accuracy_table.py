@@ -8,11 +8,10 @@ Replaces what stands between the marks ``<!-- numbers: ... -->`` and ``<!-- end 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from huozi.files import atomic_path
+from readme_table import fill
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -69,12 +68,7 @@ def main() -> None:
     if stored.exists():
         lines += joint(json.loads(stored.read_text(encoding="utf-8")))
     lines += ["", f"Machine: {'; '.join(sorted(machines))}."]
-    page = HERE / "accuracy.md"
-    before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", page.read_text(encoding="utf-8"))
-    _, end, after = rest.partition("<!-- end -->")
-    text = before + mark + "\n".join(lines) + "\n" + end + after
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    fill(HERE / "accuracy.md", "\n".join(lines))
 
 
 if __name__ == "__main__":

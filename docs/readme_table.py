@@ -88,16 +88,19 @@ def command(numbers: dict[str, Any]) -> str:
     return shlex.join(parts)
 
 
+def fill(path: Path, text: str) -> None:
+    """Put a text between the marks of a page."""
+    before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", path.read_text(encoding="utf-8"))
+    _, end, after = rest.partition("<!-- end -->")
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{before}{mark}{text}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Fill in both files."""
     numbers = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for name, words in (("README.md", ENGLISH), ("README.zh.md", CHINESE)):
-        path = ROOT / name
-        before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", path.read_text(encoding="utf-8"))
-        _, end, after = rest.partition("<!-- end -->")
-        with atomic_path(path) as temporary:
-            text = f"{before}{mark}{table(numbers, words)}\n{end}{after}"
-            temporary.write_text(text, encoding="utf-8")
+        fill(ROOT / name, table(numbers, words))
 
 
 if __name__ == "__main__":

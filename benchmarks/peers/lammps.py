@@ -25,7 +25,7 @@ from ase.io import write as write_atoms
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from results import save  # noqa: E402
+from results import run_lammps, save  # noqa: E402
 from run_deepmd import settings  # noqa: E402
 
 from huozi import lammps  # noqa: E402
@@ -81,26 +81,18 @@ def measure(command: list[str], style: str, types: list[str], cells: int, thread
     text = INPUT.format(
         cells=cells, style=style, types=" ".join(types), warm=max(3, steps // 10), steps=steps
     )
-    (work / "in.lammps").write_text(text)
-    count = str(threads)
-    done = subprocess.run(
-        [*command, "-in", "in.lammps", "-nocite"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        env=os.environ
-        | {
-            "OMP_NUM_THREADS": count,
-            "DP_INTRA_OP_PARALLELISM_THREADS": count,
-            "DP_INTER_OP_PARALLELISM_THREADS": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        },
+    said = run_lammps(
+        command,
+        text,
+        work,
+        OMP_NUM_THREADS=str(threads),
+        DP_INTRA_OP_PARALLELISM_THREADS=str(threads),
+        DP_INTER_OP_PARALLELISM_THREADS="1",
+        TF_CPP_MIN_LOG_LEVEL="2",
     )
-    if done.returncode:
-        raise RuntimeError((done.stdout + done.stderr)[-2000:])
-    loops = re.findall(r"Loop time of (\S+) on .* (\d+) steps with (\d+) atoms", done.stdout)
+    loops = re.findall(r"Loop time of (\S+) on .* (\d+) steps with (\d+) atoms", said)
     seconds, steps, atoms = (float(x) for x in loops[-1])
-    table = done.stdout.split("PotEng", 1)[1].splitlines()
+    table = said.split("PotEng", 1)[1].splitlines()
     energy = float(table[1].split()[2])
     return {
         "atoms": int(atoms),
@@ -132,10 +124,8 @@ def main() -> None:
             units="metal",
         )
         binary = options.peers.resolve() / "deepmd" / "bin"
-        theirs, ours = (
-            f"deepmd {work / 'deepmd' / 'compressed.pb'}",
-            f"huozi {work / 'model.safetensors'}",
-        )
+        theirs = f"deepmd {work / 'deepmd' / 'compressed.pb'}"
+        ours = f"huozi {work / 'model.safetensors'}"
         cases = []
         for cells in options.cells:
             by = {

@@ -141,8 +141,7 @@ def ensemble(
     """
     from huozi.potential import Ensemble, load_ensemble
 
-    if out.exists():
-        raise ValueError(f"{out} exists; choose another name, or remove it")
+    _refuse_existing(out)
     if len(models) < 2:
         raise ValueError("an ensemble needs two models or more")
     joined = Ensemble(tuple(m for path in models for m in load_ensemble(path).members))
@@ -179,8 +178,7 @@ def convert(
     from huozi.potential.deeppot_kernel import refusal, table_error
     from huozi.potential.deeppot_settings import DeepPotConfig
 
-    if out.exists():
-        raise ValueError(f"{out} exists; choose another name, or remove it")
+    _refuse_existing(out)
     converted = read(model).astype("float32" if single else "float64")
     converted.save(out)
     kinds = [part["name"] for part in converted.config.model_dump()["descriptors"]]
@@ -237,6 +235,11 @@ def _print_metrics(values: dict[str, Any], frames: str) -> None:
         console.print(
             f"worst frame: {worst['frame']}, forces {worst['force_rmse_mev_per_A']:.1f} meV/Å"
         )
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise ValueError(f"{out} exists; choose another name, or remove it")
 
 
 def _print_calibration(found: Any) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from huozi.neighbors import force_deviation
 from huozi.potential.ensemble import Ensemble
-from huozi.potential.metrics import Metrics, evaluate
+from huozi.potential.metrics import Metrics, evaluate, rms
 from huozi.systems import Dataset
 
 Array = NDArray[Any]
@@ -107,9 +107,9 @@ def _calibration(members: int, deviation: Array, error: Array, counts: list[int]
     scale, scale_error = fit_scale(deviation, error, counts)
     deviation, error = 1e3 * deviation, 1e3 * error
     groups = np.array_split(np.argsort(deviation, kind="stable"), min(BINS, len(deviation)))
-    bins = [Bin(len(g), _rms(deviation[g]), _rms(error[g])) for g in groups]
+    bins = [Bin(len(g), rms(deviation[g]), rms(error[g])) for g in groups]
     mean = float(deviation.mean())
-    return Calibration(members, len(error), mean, _rms(error), scale, scale_error, bins)
+    return Calibration(members, len(error), mean, rms(error), scale, scale_error, bins)
 
 
 def fit_scale(deviation: Array, error: Array, counts: list[int]) -> tuple[float, float]:
@@ -134,7 +134,3 @@ def fit_scale(deviation: Array, error: Array, counts: list[int]) -> tuple[float,
         return float(scale), float("nan")
     spread = np.sum((without - without.mean()) ** 2)
     return float(scale), float(np.sqrt((frames - 1) / frames * spread))
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

@@ -5,7 +5,6 @@ Names and defaults are those of deepmd-kit 3.2 (its argument reference, "Trainin
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +79,7 @@ def read_deepmd_input(path: str | Path, overrides: Tree | None = None) -> Deepmd
         If its data are missing.
     """
     path = Path(path)
-    rest = copy.deepcopy(json.loads(path.read_text(encoding="utf-8")))
+    rest = json.loads(path.read_text(encoding="utf-8"))
     try:
         model, training = rest["model"], rest["training"]
         types = model.pop("type_map", None)
@@ -180,23 +179,21 @@ def _loss(loss: Tree) -> Tree:
     """Prefactors as ratios to that of the forces, which is 1 here: Adam does not see the scale."""
     if loss.pop("type", "ener") != "ener":
         raise ValueError("only the loss of energies, forces and virials is known here (type ener)")
-    names = {"e": (0.02, 1.0), "f": (1000.0, 1.0), "v": (0.0, 0.0)}
-    start, end = (
-        {
-            kind: float(loss.pop(f"{when}_pref_{kind}", values[place]))
-            for kind, values in names.items()
-        }
-        for place, when in enumerate(("start", "limit"))
-    )
-    if start["f"] <= 0 or end["f"] <= 0:
-        return {
-            "energy_weight": (start["e"], end["e"]),
-            "force_weight": 0.0,
-            "virial_weight": (start["v"], end["v"]),
-        }
+
+    def prefactors(kind: str, start: float, limit: float) -> tuple[float, float]:
+        return (
+            float(loss.pop(f"start_pref_{kind}", start)),
+            float(loss.pop(f"limit_pref_{kind}", limit)),
+        )
+
+    energy, forces, virial = (
+        prefactors("e", 0.02, 1.0), prefactors("f", 1000.0, 1.0), prefactors("v", 0.0, 0.0)
+    )  # fmt: skip
+    if min(forces) <= 0:
+        return {"energy_weight": energy, "force_weight": 0.0, "virial_weight": virial}
     return {
-        "energy_weight": (start["e"] / start["f"], end["e"] / end["f"]),
-        "virial_weight": (start["v"] / start["f"], end["v"] / end["f"]),
+        "energy_weight": (energy[0] / forces[0], energy[1] / forces[1]),
+        "virial_weight": (virial[0] / forces[0], virial[1] / forces[1]),
     }
 
 

@@ -129,7 +129,7 @@ def summarise(
         if labels.forces is not None:
             forces.append(np.stack([labels.forces, force]))
             species.append(item.frame.system.species)
-            summary["force_rmse_mev_per_A"] = 1e3 * _rms(force - labels.forces)
+            summary["force_rmse_mev_per_A"] = 1e3 * rms(force - labels.forces)
         if labels.virial is not None:
             virials.append((labels.virial / n, virial / n))
         worst.append(summary)
@@ -152,24 +152,25 @@ def _metrics(
         1e3 * (x[1] - x[0]) for x in (parity.energy, parity.forces, parity.virial)
     )
     by_element = {
-        chemical_symbols[z]: _rms(forces[parity.force_species == z])
+        chemical_symbols[z]: rms(forces[parity.force_species == z])
         for z in np.unique(parity.force_species)
     }
     return Metrics(
         frames=len(frames),
         atoms=sum(len(f.order) for f in frames),
-        energy_rmse_mev_per_atom=_rms(energy) if energy.size else None,
+        energy_rmse_mev_per_atom=rms(energy) if energy.size else None,
         energy_mae_mev_per_atom=float(np.abs(energy).mean()) if energy.size else None,
-        force_rmse_mev_per_A=_rms(forces) if forces.size else None,
+        force_rmse_mev_per_A=rms(forces) if forces.size else None,
         force_mae_mev_per_A=float(np.abs(forces).mean()) if forces.size else None,
-        virial_rmse_mev_per_atom=_rms(virial) if virial.size else None,
+        virial_rmse_mev_per_atom=rms(virial) if virial.size else None,
         force_rmse_by_element_mev_per_A=by_element,
         worst_frames=worst,
         parity=parity,
     )
 
 
-def _rms(values: Array) -> float:
+def rms(values: Array) -> float:
+    """Root mean square of all values."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 

@@ -165,9 +165,15 @@ def _jacobian(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Ar
 
 def clipped(energies: Array, width: Array | float) -> Array:
     """Energies no further than `width` mean absolute deviations from the median of their row."""
-    median = jnp.nanmedian(energies, -1, keepdims=True)
-    reach = width * jnp.nanmean(jnp.abs(energies - median), -1, keepdims=True)
+    median, deviation = middle(energies)
+    reach = width * deviation
     return jnp.clip(energies, median - reach, median + reach)
+
+
+def middle(energies: Array) -> tuple[Array, Array]:
+    """Median of each row, and mean absolute deviation from it; what is not a number is left out."""
+    median = jnp.nanmedian(energies, -1, keepdims=True)
+    return median, jnp.nanmean(jnp.abs(energies - median), -1, keepdims=True)
 
 
 def make_step(
@@ -241,7 +247,7 @@ def _update(
         "energy": jnp.nanmean(energies, 1),
         "clipped": used.mean(1),
         "variance": jnp.nanvar(energies, 1),
-        "spread": jnp.nanmean(jnp.abs(energies - jnp.nanmedian(energies, 1, keepdims=True)), 1),
+        "spread": middle(energies)[1],
         "lost": (~fine).sum(),
         "distance": rate * distance,
         "rate": rate,

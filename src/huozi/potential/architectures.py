@@ -11,10 +11,16 @@ from typing import Annotated, Any, cast
 from pydantic import Field, TypeAdapter
 
 from huozi.arrays import jax, jnp
-from huozi.potential import deeppot, deeppot_kernel, deeppot_table, deeppot_training, moment
+from huozi.potential import (
+    deeppot,
+    deeppot_kernel,
+    deeppot_table,
+    deeppot_training,
+    moment,
+    moments,
+)
 from huozi.potential.deeppot_settings import DeepPotConfig
 from huozi.potential.moment import MomentConfig
-from huozi.potential.moments import has_moments, moments, pull, trainable_pull
 
 Params = dict[str, Any]
 Architecture = Annotated[MomentConfig | DeepPotConfig, Field(discriminator="name")]
@@ -65,6 +71,17 @@ def kernel_part(config: Any, params: Params) -> Any:
     return None if isinstance(config, MomentConfig) else deeppot_kernel.kernel_part(config, params)
 
 
+def has_moments(config: Any) -> bool:
+    """Whether energies follow from moments that no parameter changes."""
+    return isinstance(config, MomentConfig) or deeppot_table.is_tabulated(config)
+
+
+def frame_moments(vectors: Any, species: Any, config: Any, elements: int) -> Any:
+    """Moments of the neighbours of each atom, (n, ...), where the architecture has them."""
+    module = moments if isinstance(config, MomentConfig) else deeppot_table
+    return module.moments(vectors, species, config, elements)
+
+
 def element_energies_from_moments(params: Params, config: Any, element: int, *rows: Any) -> Any:
     """Energies (n,) above E0, eV, of atoms of one element, from their moments (and noise)."""
     module = moment if isinstance(config, MomentConfig) else deeppot_table
@@ -112,9 +129,9 @@ def pair_gradient(
             return jnp.sum(e), e
 
         by_moments, energies = jax.grad(energy, has_aux=True)(
-            moments(vectors, species, config, elements)
+            moments.moments(vectors, species, config, elements)
         )
-        return energies, pull(vectors, species, config, elements, by_moments)
+        return energies, moments.pull(vectors, species, config, elements, by_moments)
 
     def total(vectors: Any) -> tuple[Any, Any]:
         e = deeppot.element_energies(params, config, element, vectors, species)
@@ -142,7 +159,8 @@ def batch_gradient(
             return jnp.sum(e), e
 
         gradient, found = jax.grad(total, has_aux=True)(batch.moments)
-        pairs = trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
+        module = moments if isinstance(config, MomentConfig) else deeppot_table
+        pairs = module.trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
         return found, pairs
 
     def whole(vectors: Any) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from huozi.arrays import jax
 from huozi.neighbors import Neighbors, build_neighbors, displacements
-from huozi.potential.moments import has_moments, moments
+from huozi.potential.architectures import frame_moments, has_moments
 from huozi.systems import Dataset, Frame
 
 Array = NDArray[Any]
@@ -43,7 +43,7 @@ class PreparedFrame:
         Element of each neighbour, -1 in padded slots.
     index, reverse : (n, m) int32
         As in `huozi.neighbors.Neighbors`, for the sorted rows.
-    moments : (n, M, B), as the vectors; (n, 0, 0) where the architecture has none
+    moments : (n, ...), as the vectors; (n, 0, 0) where the architecture has none
     reference : float
         Sum of the atoms' E0, eV.
     frame : Frame
@@ -68,7 +68,7 @@ class Batch:
 
     Parameters
     ----------
-    vectors : (A, m, 3); species, index, reverse : (A, m); moments : (A, M, B)
+    vectors : (A, m, 3); species, index, reverse : (A, m); moments : (A, ...)
         As in `PreparedFrame`.
     frame : (A,) int32
         Frame of each row; F in padded rows.
@@ -133,7 +133,7 @@ def element_rows(species: Array, elements: Sequence[int], place: str) -> Array:
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _moments_block(vectors: Any, species: Any, config: Any, elements: int) -> Any:
-    return moments(vectors, species, config, elements)
+    return frame_moments(vectors, species, config, elements)
 
 
 def compute_moments(vectors: Array, species: Array, config: Any, elements: int) -> Array:

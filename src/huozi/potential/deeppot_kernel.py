@@ -1,12 +1,17 @@
 """What the compiled kernel reads of a DeepPot-SE or DPA-1 model: its embedding as polynomials.
 
-The expansion of `huozi.potential.deeppot_table` at a fine set of nodes, cut off where what is left
-out no longer counts in float32. It lies in the model file beside the network itself, so that one
-file serves Python, the kernel and LAMMPS.
+The embedding network is a function of one number, s(r), for each pair of elements, here
+
+    G(s) = sum_k c_k T_k(x(s))        x = 2 s / s_max - 1
+
+from its values at a fine set of nodes, cut off where what is left out no longer counts in float32.
+It lies in the model file beside the network itself, so that one file serves Python, the kernel and
+LAMMPS.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +20,8 @@ from numpy.typing import NDArray
 from huozi.arrays import jax, jnp
 from huozi.potential.deeppot import RADIAL_ONLY_FACTOR, Params, element_energies, fit, gram
 from huozi.potential.deeppot_settings import DeepPotConfig, Dpa1Config, SeRConfig
-from huozi.potential.deeppot_table import expand, fades_types, largest, radial_functions
+from huozi.potential.deeppot_table import expand, fades_types, largest
+from huozi.potential.environment import switch
 
 Array = NDArray[Any]
 
@@ -45,6 +51,15 @@ def refusal(config: DeepPotConfig, params: Params) -> str | None:
     return None
 
 
+@cache
+def _nodes(count: int) -> tuple[Array, Array]:
+    """Chebyshev nodes in (0, 1), and the matrix from values there to coefficients."""
+    angles = np.pi * (np.arange(count) + 0.5) / count
+    transform = 2 / count * np.cos(np.arange(count)[:, None] * angles)
+    transform[0] /= 2
+    return 0.5 + 0.5 * np.cos(angles), transform
+
+
 def kernel_part(
     config: DeepPotConfig, params: Params
 ) -> tuple[dict[str, Any], dict[str, Array]] | None:
@@ -69,7 +84,9 @@ def kernel_part(
     dtype = np.asarray(params["readout"]).dtype
     exact = jax.tree.map(lambda x: jnp.asarray(x, "float64"), made)
     elements, sets = len(made["mean"]), 2 if fades_types(part) else 1
-    found = [expand(exact, part, z, FINE, config.closest) for z in range(elements)]
+    points, transform = _nodes(FINE)
+    s = points * largest(part, config.closest)
+    found = [expand(exact, part, z, s, transform) for z in range(elements)]
     radial, angular, constant = (np.asarray(x, np.float64) for x in zip(*found, strict=True))
     if isinstance(part, SeRConfig):
         radial, constant = RADIAL_ONLY_FACTOR * radial, RADIAL_ONLY_FACTOR * constant
@@ -150,9 +167,7 @@ def _pair_energies(
     distance: Array,
 ) -> Array:
     """Energies above E0 of atoms z with one neighbour each, as the kernel finds them."""
-    cut = config.model_copy(update={"nodes": header["nodes"]})
-    values, _ = radial_functions(jnp.asarray(distance), cut)
-    functions = np.stack(values, 1)
+    functions = _radial_functions(distance, header)
     mix = tensors["mix"][z].reshape(2, -1, functions.shape[1], header["channels"])[:, other]
     constant = tensors["constant"][z]
     (part,), (made,) = config.descriptors, params["descriptors"]
@@ -169,3 +184,12 @@ def _pair_energies(
 
     alone = energies(constant[None], np.zeros_like(constant)[None])
     return energies(functions @ mix[0] + constant, functions @ mix[1]) - alone
+
+
+def _radial_functions(distance: Array, header: dict[str, Any]) -> Array:
+    """S T_k(x(s)) at some distances, with fading types also w s T_k: (points, sets K)."""
+    w = np.asarray(switch(distance, header["onset"], header["cutoff"]))
+    s = w / distance
+    x = np.minimum(2 * s / header["end"] - 1, 1)
+    functions = s[:, None] * np.polynomial.chebyshev.chebvander(x, header["nodes"] - 1)
+    return np.concatenate([functions, w[:, None] * functions][: header["sets"]], 1)

@@ -10,6 +10,7 @@ Activation = Literal[
     "tanh", "relu", "relu6", "gelu", "gelu_tf", "sigmoid", "softplus", "silu", "linear"
 ]
 Precision = Literal["float32", "float64"]
+SPLINE_DEGREE = 5  # of the expansion of the embedding
 
 
 class Neighbourhood(BaseModel):
@@ -129,8 +130,8 @@ class DeepPotConfig(BaseModel):
         64,
         ge=0,
         le=512,
-        description="Polynomials in which the embedding is expanded while "
-        "training; 0 trains with the network itself.",
+        description="Splines in which the embedding is expanded while training, more than "
+        f"{SPLINE_DEGREE}; 0 trains with the network itself.",
     )
     closest: float = Field(
         0.5,

@@ -14,16 +14,9 @@ from typing import Any, NamedTuple
 from jax.custom_derivatives import linear_call
 
 from huozi.arrays import jax, jnp
-from huozi.potential.deeppot_settings import DeepPotConfig
-from huozi.potential.deeppot_table import is_tabulated, radial_functions
 from huozi.potential.harmonics import real_harmonics
 from huozi.potential.moment import MomentConfig
 from huozi.potential.radial import radial_basis
-
-
-def has_moments(config: MomentConfig | DeepPotConfig) -> bool:
-    """Whether energies follow from moments that no parameter changes."""
-    return isinstance(config, MomentConfig) or is_tabulated(config)
 
 
 class _Pairs(NamedTuple):
@@ -35,17 +28,12 @@ class _Pairs(NamedTuple):
     inverse: Any
 
 
-def _pairs(
-    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int
-) -> _Pairs:
+def _pairs(vectors: Any, species: Any, config: MomentConfig, elements: int) -> _Pairs:
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     square = jnp.where(species >= 0, x * x + y * y + z * z, config.cutoff**2)
     inverse = jax.lax.rsqrt(square)
     distance = square * inverse
-    if isinstance(config, DeepPotConfig):
-        values, derivatives = radial_functions(distance, config)
-    else:
-        values, derivatives = radial_basis(distance, config.cutoff, config.radial)
+    values, derivatives = radial_basis(distance, config.cutoff, config.radial)
 
     def by_species(functions: list[Any]) -> Any:
         rows = [jnp.where(species == s, b, 0) for s in range(elements) for b in functions]
@@ -55,11 +43,11 @@ def _pairs(
     return _Pairs(by_species(values), by_species(derivatives), unit, inverse)
 
 
-def _angular(unit: tuple[Any, Any, Any], config: MomentConfig | DeepPotConfig) -> Any:
+def _angular(unit: tuple[Any, Any, Any], config: MomentConfig) -> Any:
     return jnp.stack(real_harmonics(*unit, config.degree), 1)
 
 
-def moments(vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int) -> Any:
+def moments(vectors: Any, species: Any, config: MomentConfig, elements: int) -> Any:
     """Moments of the neighbours of each atom.
 
     Parameters
@@ -68,7 +56,7 @@ def moments(vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, el
         Displacements to the neighbours, Å; anything in padded slots.
     species : (n, m) int array
         Index of the neighbour's element among the model's; negative in padded slots.
-    config : MomentConfig or DeepPotConfig
+    config : MomentConfig
     elements : int
         Number of elements of the model, Z.
 
@@ -81,9 +69,7 @@ def moments(vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, el
     return jnp.einsum("nmj,nbj->nmb", _angular(pairs.unit, config), pairs.radial)
 
 
-def pull(
-    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int, gradient: Any
-) -> Any:
+def pull(vectors: Any, species: Any, config: MomentConfig, elements: int, gradient: Any) -> Any:
     """Gradient of the energy by the displacements, given that by the moments.
 
     This is the reverse derivative of `moments`, written out because automatic differentiation
@@ -114,7 +100,7 @@ def pull(
 
 
 def trainable_pull(
-    vectors: Any, species: Any, config: MomentConfig | DeepPotConfig, elements: int, gradient: Any
+    vectors: Any, species: Any, config: MomentConfig, elements: int, gradient: Any
 ) -> Any:
     """`pull` with its transpose, for training: the forward derivative of the moments.
 

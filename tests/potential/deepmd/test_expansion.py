@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from huozi.arrays import jax, jnp
 from huozi.potential import TrainConfig, evaluate, load_model, train
 from huozi.potential.deepmd_convert import convert
 from huozi.potential.deeppot import element_energies
 from huozi.potential.deeppot_table import element_energies as expanded_energies
-from huozi.potential.moments import moments
+from huozi.potential.deeppot_table import moments, trainable_pull
 from tests.potential.conftest import morse_frames
 
 HERE = Path(__file__).parent
@@ -34,6 +36,26 @@ def test_expansion(name: str) -> None:
     found = expanded_energies(model.params, config, 1, rows)
     expected = element_energies(model.params, config, 1, vectors, species)
     np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["se_a.yaml", "dpa1_strip.yaml", "hybrid.yaml"])
+def test_pull_is_the_derivative_of_the_moments(name: str) -> None:
+    model = convert(HERE / name)
+    config = model.config.model_copy(update={"nodes": 30, "closest": 0.7})
+    elements = len(model.elements)
+    rng = np.random.default_rng(3)
+    vectors = jnp.asarray(rng.uniform(-3, 3, size=(3, 7, 3)))
+    species = jnp.asarray(rng.integers(-1, elements, size=(3, 7)))
+    rows, back = jax.vjp(lambda v: moments(v, species, config, elements), vectors)
+    gradient, tangent = (jnp.asarray(rng.normal(size=x.shape)) for x in (rows, vectors))
+
+    def pull(gradient: Any) -> Any:
+        return trainable_pull(vectors, species, config, elements, gradient)
+
+    pulled, transposed = jax.vjp(pull, gradient)
+    np.testing.assert_allclose(pulled, back(gradient)[0], atol=1e-12)
+    change = jax.jvp(lambda v: moments(v, species, config, elements), (vectors,), (tangent,))[1]
+    np.testing.assert_allclose(transposed(tangent)[0], change, atol=1e-12)
 
 
 def test_training(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from huozi import kernels
+from huozi.arrays import jax, jnp
 from huozi.cli.main import app
-from huozi.potential import load_model
+from huozi.potential import Model, load_model
 from huozi.potential.deepmd_convert import convert
+from huozi.potential.deeppot import init
 from huozi.potential.deeppot_kernel import table_error
+from huozi.potential.deeppot_settings import DeepPotConfig, SeRConfig
 from huozi.systems import System
 from tests.kernels.conftest import random_system
 from tests.potential.deepmd.test_convert import HERE, REFERENCE, system_of
@@ -39,6 +42,26 @@ def test_equals_the_network_in_double_precision(name: str, tmp_path: Path) -> No
         ):
             error = np.abs(np.asarray(value) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max() + 1e-6
+
+
+def test_radial_descriptor_equals_the_network() -> None:
+    """`se_e2_r` of usual widths (deepmd-kit's small one is refused), against JAX in float64."""
+    config = DeepPotConfig(
+        descriptors=(SeRConfig(cutoff=4.0, onset=1.0, sel=(40, 80), neuron=(8, 16)),),
+        hidden=(24, 24),
+        closest=0.5,
+    )
+    params = init(jax.random.key(5), config, 2)
+    params["descriptors"][0]["mean"] = jnp.asarray([0.1, 0.2], "float32")
+    params["descriptors"][0]["deviation"] = jnp.full((2, 2), 0.2, "float32")
+    kernel = Model(config, (1, 8), (0.0, 0.0), params, engine="kernel")
+    network = replace(kernel.astype("float64"), engine="jax")
+    system = random_system(np.random.default_rng(4), (1, 8), 30, 2.5)
+    found, expected = kernel.evaluate(system), network.evaluate(system)
+    for name in ("energy", "forces", "virial"):
+        value, exact = np.asarray(getattr(found, name)), np.asarray(getattr(expected, name))
+        assert np.abs(exact).max() > 1e-2
+        assert np.abs(value - exact).max() <= 1e-5 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("name", ["se_a.yaml", "se_r.yaml", "dpa1_concat_plain.yaml"])

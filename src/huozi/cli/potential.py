@@ -40,6 +40,16 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML or JSON file of settings; see docs/handbook.md.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Devices that share each batch. [default: 1]")
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            help="Train with other processes: auto (Slurm, Open MPI), or HOST:PORT,INDEX/COUNT. "
+            "Give all of them the same command."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a deep potential on your data.
@@ -54,9 +64,12 @@ def train(
     from huozi.potential import TrainConfig
     from huozi.potential import train as run
     from huozi.potential.deepmd_input import is_deepmd_input, read_deepmd_input
+    from huozi.potential.parallel import is_first, join_processes
     from huozi.systems import read
 
-    given = {"budget": budget, "steps": steps, "seed": seed}
+    if join is not None:
+        join_processes(join)
+    given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
     overrides: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
     held_out = None
     if len(data) == 1 and is_deepmd_input(data[0]):
@@ -71,8 +84,12 @@ def train(
         settings = TrainConfig.read(config, overrides)
         dataset = read(data)
     held_out = read(valid) if valid else held_out
-    with training_display() as report:
-        result = run(dataset, out, settings, held_out, report)
+    if is_first():
+        with training_display() as report:
+            result = run(dataset, out, settings, held_out, report)
+    else:
+        run(dataset, out, settings, held_out)
+        return
     errors = result.metrics.to_dict()
     summary = {
         "model": str(result.path / "model.safetensors"),

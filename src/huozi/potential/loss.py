@@ -51,11 +51,13 @@ def loss(
     weights: Weights,
     batch: Batch,
     noise: Any = None,
+    axis: str | None = None,
 ) -> Any:
     """Weighted mean squares: energy and virial errors squared per atom, forces per component.
 
     The energy term is dE^2 / N, as in Zhang et al., Phys. Rev. Lett. 120, 143001 (2018), so that
     the energies of large frames, whose errors add up, count no more than those of small ones.
+    Of a batch that the devices of `axis` share, a device finds its part of the sum.
     """
     found = predict(params, config, segments, batch, noise)
     energy = batch.energy_weight * (found.energy - batch.energy) ** 2 / batch.atoms
@@ -63,7 +65,10 @@ def loss(
 
     def mean(values: Any, weight: Any) -> Any:
         per_label = values.size // weight.size
-        return jnp.sum(values) / (jnp.maximum(jnp.sum(weight), 1) * per_label)
+        count = jnp.sum(weight)
+        if axis is not None:
+            count = jax.lax.psum(count, axis)
+        return jnp.sum(values) / (jnp.maximum(count, 1) * per_label)
 
     total = weights.energy * mean(energy, batch.energy_weight)
     total += weights.forces * mean(forces, batch.force_weight)

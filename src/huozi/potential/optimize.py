@@ -16,6 +16,7 @@ from huozi.potential.deeppot_training import deeppot_scaling
 from huozi.potential.loss import Weights, loss
 from huozi.potential.moment import MomentConfig, descriptors, whitening_matrices
 from huozi.potential.muon import scale_by_muon
+from huozi.potential.parallel import AXIS, summed_over_devices
 from huozi.potential.settings import TrainConfig
 
 SAMPLE_ROWS = 4096
@@ -150,19 +151,26 @@ def make_step(
     scaling: Params,
     optimizer: optax.GradientTransformation,
     segments: tuple[int, ...],
+    mesh: Any = None,
 ) -> Step:
-    """Compile the training step for batches with `segments` rows of each element."""
+    """Compile the training step for batches with `segments` rows of each element.
+
+    With the `mesh` of several devices, for as many such batches, which together are one.
+    """
+    axis = None if mesh is None else AXIS
     noisy = isinstance(config.architecture, MomentConfig) and config.descriptor_noise != 0
 
     def objective(raw: Params, batch: Batch, schedule: Schedule) -> Any:
         params = fold(raw, config.architecture, scaling)
         noise = None
         if noisy:
-            noise = schedule.noise * unit_noise(config.seed, schedule.step, scaling, segments)
-        return loss(params, config.architecture, segments, schedule.weights, batch, noise)
+            noise = schedule.noise * unit_noise(config.seed, schedule.step, scaling, segments, axis)
+        return loss(params, config.architecture, segments, schedule.weights, batch, noise, axis)
+
+    gradient_of = summed_over_devices(jax.value_and_grad(objective), mesh)
 
     def step(learner: Learner, batch: Batch, schedule: Schedule) -> tuple[Learner, Any]:
-        value, gradient = jax.value_and_grad(objective)(learner.raw, batch, schedule)
+        value, gradient = gradient_of(learner.raw, batch, schedule)
         updates, state = optimizer.update(gradient, learner.optimizer, learner.raw)
         updates = jax.tree.map(lambda u: schedule.learning_rate * u, updates)
         raw = optax.apply_updates(learner.raw, updates)
@@ -176,14 +184,18 @@ def make_step(
     return jax.jit(step, donate_argnums=0)
 
 
-def unit_noise(seed: int, step: Any, scaling: Params, segments: tuple[int, ...]) -> Any:
-    """Noise (A, D) of the descriptors' own deviation for the atoms of a step.
+def unit_noise(
+    seed: int, step: Any, scaling: Params, segments: tuple[int, ...], axis: str | None = None
+) -> Any:
+    """Noise (A, D) of the descriptors' own deviation for the atoms of a step, another per device.
 
     Uniform, eight random bits a value: normal deviates would cost more than the network. Averaged
     over the steps, noise penalises the curvature of the network (Bishop, Neural Comput. 7, 108
     (1995)).
     """
     key = jax.random.fold_in(jax.random.key(seed), step)
+    if axis is not None:
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
     deviation = jnp.repeat(scaling["deviation"], np.array(segments), axis=0)
     rows, size = deviation.shape
     words = jax.random.bits(key, (rows, -(-size // 4)), jnp.uint32)

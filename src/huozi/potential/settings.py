@@ -34,6 +34,9 @@ class TrainConfig(BaseModel):
         0.05, gt=0, lt=1, description="Frames held out when no validation data are given."
     )
     batch_atoms: int = Field(192, ge=1, description="Atoms a batch, on average.")
+    devices: int = Field(
+        1, ge=1, description="Devices that share each batch; of several processes, all of theirs."
+    )
     learning_rate: float = Field(4e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(1.0, ge=0, description="Decay of the weight matrices.")
     descriptor_noise: float | None = Field(

@@ -30,6 +30,16 @@ from huozi.potential.optimize import (
     scaling_from_data,
     schedule_at,
 )
+from huozi.potential.parallel import (
+    agreed,
+    device_mesh,
+    distribute,
+    gather,
+    is_first,
+    own_parts,
+    replicate,
+    wait_for_all,
+)
 from huozi.potential.problem import (
     Problem,
     check_labels,
@@ -132,14 +142,20 @@ def train(
     config = config or TrainConfig()
     folder = RunFolder(Path(out))
     check_labels(dataset)
-    claim_folder(folder, config, dataset, valid)
+    mesh = device_mesh(config.devices)
+    if is_first():
+        claim_folder(folder, config, dataset, valid)
+    wait_for_all("folder")
+    if not is_first():
+        claim_folder(folder, config, dataset, valid)
     if valid is None:
         parts = hold_out(dataset, config)
-        parts.save(folder.path / "split.json")
+        if is_first():
+            parts.save(folder.path / "split.json")
         dataset, valid = parts.train, parts.valid
     config = fit_architecture(config, dataset, valid)
     problem = prepare_problem(dataset, valid, config)
-    trainer = Trainer(problem, config, folder, report, started)
+    trainer = Trainer(problem, config, folder, report, started, mesh)
     trainer.restore()
     trainer.run()
     return trainer.result()
@@ -184,6 +200,8 @@ class Trainer:
         Called with the values of each logged event.
     started : float
         ``time.perf_counter()`` when the budget began to run.
+    mesh : jax.sharding.Mesh or None
+        Devices that share each batch; of several processes, the first one writes and reports.
     """
 
     def __init__(
@@ -193,9 +211,10 @@ class Trainer:
         folder: RunFolder,
         report: Report | None,
         started: float,
+        mesh: Any,
     ) -> None:
         self.problem, self.config, self.folder, self.report = problem, config, folder, report
-        self.started = started
+        self.started, self.mesh = started, mesh
         elements = len(problem.elements)
         raw = init(jax.random.key(config.seed), config.architecture, elements)
         scaling = scaling_from_data(raw, problem.frames, config, elements)
@@ -204,11 +223,12 @@ class Trainer:
         self.noise = noise_from_data(problem.frames) if given is None else given
         optimizer = make_optimizer(config)
         # Copies, because the step consumes its arguments.
-        self.learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
+        learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
+        self.learner = replicate(learner, mesh)
         self.progress = Progress(pace=1.0 / config.steps if config.steps else 0.0)
-        self.capacity = choose_capacity(problem.frames, config.batch_atoms)
+        self.capacity = choose_capacity(problem.frames, config.batch_atoms // config.devices)
         self.counts = np.array([f.counts for f in problem.frames])
-        self.step_function = make_step(config, scaling, optimizer, self.capacity.segments)
+        self.step_function = make_step(config, scaling, optimizer, self.capacity.segments, mesh)
         self.fold = jax.jit(lambda raw: fold(raw, config.architecture, scaling))
         self.losses: list[Any] = []
         self.earlier = 0.0
@@ -236,22 +256,26 @@ class Trainer:
         self.earlier = self.progress.seconds
         old, structure = jax.tree.flatten(self.learner)
         leaves = [jnp.asarray(tensors[f"{i:04d}"]) for i in range(len(old))]
-        self.learner = jax.tree.unflatten(structure, leaves)
+        self.learner = replicate(jax.tree.unflatten(structure, leaves), self.mesh)
         self.log("resume", step=self.progress.step)
 
     def checkpoint(self) -> None:
         """Store everything that the next step depends on, whole or not at all."""
         self.progress.seconds = self.seconds()
+        self.saved = time.perf_counter()
+        if not is_first():
+            return
         leaves = jax.tree.leaves(self.learner)
         tensors = {f"{i:04d}": np.asarray(x) for i, x in enumerate(leaves)}
         state = json.dumps(vars(self.progress)).encode()
         tensors["progress"] = np.frombuffer(state, np.uint8)
         with atomic_path(self.checkpoint_path) as temporary:
             save_file(tensors, temporary)
-        self.saved = time.perf_counter()
 
     def log(self, event: str, **values: Any) -> None:
         """Append to the run's events and tell the display."""
+        if not is_first():
+            return
         self.folder.log(event, **values)
         if self.report:
             self.report({"event": event, **values})
@@ -263,7 +287,11 @@ class Trainer:
         self.timer = (self.saved, progress.step)
         while progress.done < 1.0:
             rng = np.random.default_rng([self.config.seed, 2, progress.epoch])
-            batches = pack(self.counts, self.capacity, rng.permutation(len(self.counts)))
+            packed = pack(self.counts, self.capacity, rng.permutation(len(self.counts)))
+            # A last batch that is too short for all devices is filled up with the first ones.
+            share = self.config.devices
+            parts = [packed[i % len(packed)] for i in range(-(-len(packed) // share) * share)]
+            batches = [parts[i : i + share] for i in range(0, len(parts), share)]
             for members in batches[progress.position :]:
                 self.step(members)
                 progress.position += 1
@@ -278,10 +306,12 @@ class Trainer:
             if progress.done >= 1.0:
                 self.checkpoint()
 
-    def step(self, members: list[int]) -> None:
-        """One update from the frames `members`."""
-        progress, config = self.progress, self.config
-        batch = assemble([self.problem.frames[i] for i in members], self.capacity)
+    def step(self, members: list[list[int]]) -> None:
+        """One update from the frames `members` of each device."""
+        progress, config, frames = self.progress, self.config, self.problem.frames
+        mine = [members[part] for part in own_parts(self.mesh)]
+        parts = [assemble([frames[i] for i in part], self.capacity) for part in mine]
+        batch = distribute(parts, self.mesh)
         schedule = self.schedule()
         self.learner, value = self.step_function(self.learner, batch, schedule)
         self.losses.append(value)
@@ -291,7 +321,7 @@ class Trainer:
             jax.block_until_ready(value)
             if not config.steps:
                 self.keep_to_budget(since)
-            if self.report:
+            if self.report and is_first():
                 self.report({"event": "progress", "step": progress.step, "done": progress.done})
         if config.steps:
             progress.done = progress.step / config.steps
@@ -317,7 +347,7 @@ class Trainer:
             return
         per_step = (time.perf_counter() - self.timer[0]) / (since - 1)
         left = max(self.config.budget - self.seconds(), per_step)
-        progress.pace = (1.0 - progress.done) * per_step / left
+        progress.pace = agreed((1.0 - progress.done) * per_step / left)
 
     def validate(self) -> None:
         """Errors of the averaged weights on all validation frames; keep the best model."""
@@ -329,7 +359,7 @@ class Trainer:
                 f"the loss is not finite near step {progress.step}; look at the data with "
                 "`huozi data check`, or lower learning_rate"
             )
-        params = self.fold(self.learner.averaged)
+        params = self.fold(gather(self.learner.averaged, self.mesh))
         metrics = self.problem.evaluator(params, config.architecture)
         score = self.score(metrics)
         progress.next_validation = int(progress.done * VALIDATIONS) + 1
@@ -363,6 +393,8 @@ class Trainer:
 
     def save_model(self, metrics: Metrics, params: Any) -> None:
         """Write the model with its validation errors."""
+        if not is_first():
+            return
         problem = self.problem
         metadata = {
             "validation": metrics.to_dict(),
@@ -379,9 +411,11 @@ class Trainer:
 
     def result(self) -> TrainResult:
         """Load the best model and compute its errors once more."""
+        wait_for_all("model")
         model = load_model(self.model_path)
         metrics = self.problem.evaluator(model.params, model.config)
-        write_json(self.folder.path / "metrics.json", metrics.to_dict())
+        if is_first():
+            write_json(self.folder.path / "metrics.json", metrics.to_dict())
         return TrainResult(
             model, metrics, self.folder.path, self.progress.step, self.progress.seconds
         )

@@ -47,11 +47,12 @@ def test_equals_the_network_in_double_precision(name: str, tmp_path: Path) -> No
 def test_radial_descriptor_equals_the_network() -> None:
     """`se_e2_r` of usual widths (deepmd-kit's small one is refused), against JAX in float64."""
     config = DeepPotConfig(
-        descriptors=(SeRConfig(cutoff=4.0, onset=1.0, sel=(40, 80), neuron=(8, 16)),),
+        descriptors=(SeRConfig(cutoff=4.0, onset=1.0, sel=(4, 8), neuron=(8, 16)),),
         hidden=(24, 24),
         closest=0.5,
     )
     params = init(jax.random.key(5), config, 2)
+    params["readout"] = 1000 * params["readout"]
     params["descriptors"][0]["mean"] = jnp.asarray([0.1, 0.2], "float32")
     params["descriptors"][0]["deviation"] = jnp.full((2, 2), 0.2, "float32")
     kernel = Model(config, (1, 8), (0.0, 0.0), params, engine="kernel")

@@ -4,11 +4,12 @@
 
 For tetramers: error of the energy (learned functionals) and of energies relative to their mean
 (all methods), kcal/mol per molecule, and of forces where the labels have them, mHa/A; a learned
-functional also without self-consistency (DeePHF). For rings: error at each point relative to the end with the
-largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and a proton.
-Cost: processor time of the field over that of the base method, in turn, at PySCF's tolerances and
-one thread. Writes benchmarks/results/functional.json after each method; what the file has of other
-methods stays. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row is left out.
+functional also without self-consistency (DeePHF). For rings: error at each point relative to the
+end with the largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and
+a proton. Cost: processor time of the field over that of the base method, in turn, at PySCF's
+tolerances and one thread. Writes benchmarks/results/functional.json after each method; what the
+file has of other methods stays. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row
+is left out.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def costs(model: Any, labels: dict[str, Any], repeats: int = 3) -> dict[str, Any
         mf.kernel()
         return time.process_time() - started
 
-    whole = [r["positions_bohr"] for r in labels["tetramers"]]
+    whole = [r["positions_bohr"] for r in labels["tetramers"][:4]]
     trimers = [p["positions_bohr"] for p in labels["rings"]["3"]] + [x[:9] for x in whole]
     cases = {"monomers": [x[:3] for x in whole], "trimers": trimers, "tetramers": whole}
     cases["hexamer"] = [labels["rings"]["6"][-1]["positions_bohr"]]

@@ -143,6 +143,14 @@ def test_response_of_restricted_open_shells_is_refused(radical):
         mf.nuc_grad_method().kernel()
 
 
+@pytest.mark.parametrize("self_consistent", [True, False])
+def test_second_derivatives_without_the_model_are_refused(water, self_consistent):
+    mf = NeuralKS(water, "hf", model_for(water), self_consistent=self_consistent)
+    for name in ("Hessian", "TDA", "TDHF", "TDDFT", "stability"):
+        with pytest.raises(NotImplementedError, match="differences of forces"):
+            getattr(mf, name)()
+
+
 def test_an_unrestricted_closed_shell_is_the_restricted_one(water):
     model = model_for(water)
     energies = [NeuralKS(water, "hf", model, s).kernel() for s in ("restricted", "unrestricted")]

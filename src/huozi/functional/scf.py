@@ -141,6 +141,13 @@ class _WithModel(_Mixed):
         self._projection = None
         return super().reset(mol)
 
+    def _no_second_derivatives(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            "a learned functional has no second derivatives in PySCF: take differences of forces"
+        )
+
+    Hessian = TDA = TDHF = TDDFT = stability = _no_second_derivatives
+
     def density_fit(self, *args: Any, **options: Any) -> Any:
         """Return the method with density fitting of the base method's two-electron integrals."""
         mixin = _Corrected if isinstance(self, _Corrected) else _Added

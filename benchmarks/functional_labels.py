@@ -1,6 +1,6 @@
 """Held-out labels for functionals of water: CCSD/cc-pVDZ of tetramers and proton transfer.
 
-    python benchmarks/functional_labels.py DATA [--tetramers 20] [--forces 8] [--cache DIR]
+    python benchmarks/functional_labels.py DATA [--tetramers 20] [--forces 12] [--cache DIR]
 
 DATA holds deepks folders train.n2 and train.n3; a tetramer is a trimer of the data to which a
 water is added where a dimer of the data has it; the first of them have forces too. The rings have
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--tetramers", type=int, default=20)
-    parser.add_argument("--forces", type=int, default=8)
+    parser.add_argument("--forces", type=int, default=12)
     parser.add_argument("--rings", type=int, nargs="*", default=[3, 4, 6])
     parser.add_argument("--cache", type=Path, default=Path("functional-labels"))
     options = parser.parse_args()

@@ -157,7 +157,8 @@ def main() -> None:
         result["h2_ion_error_kcal_per_mol"][name] = stretched_ion(name, models)
         if name in models and not name.endswith(DEEPHF):
             result["cost_over_base"][name] = costs(models[name], labels)
-        command = [Path(x).name if x.endswith(".safetensors") else x for x in sys.argv]
+        given = [Path(x).name if x.endswith(".safetensors") else x for x in sys.argv[1:]]
+        command = ["benchmarks/functional.py", *given]
         save("functional", result, command)
 
 

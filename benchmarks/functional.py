@@ -3,11 +3,13 @@
     python benchmarks/functional.py MODEL... [--others HF PBE]
 
 For tetramers: error of the energy (learned functionals) and of energies relative to their mean
-(all methods), kcal/mol per molecule. For rings: error at each point relative to the end with the
-largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and a proton.
-Cost: processor time of the field over that of the base method, in turn, at PySCF's tolerances and
-one thread. Writes benchmarks/results/functional.json after each method; what the file has of other
-methods stays. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row is left out.
+(all methods), kcal/mol per molecule, and of forces where the labels have them, mHa/A; a learned
+functional also without self-consistency (DeePHF). For rings: error at each point relative to the
+end with the largest d. For H2+, where Hartree-Fock is exact: error of the energy relative to H and
+a proton. Cost: processor time of the field over that of the base method, in turn, at PySCF's
+tolerances and one thread. Writes benchmarks/results/functional.json after each method; what the
+file has of other methods stays. B3LYP-D3(BJ) needs the package pyscf-dispersion; without it the row
+is left out.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ from results import FOLDER, save
 
 from huozi.functional import NeuralKS, load_model
 from huozi.functional.scf import base_method
+from huozi.units import BOHR
 
 KCAL = 627.5094740631
+DEEPHF = ", DeePHF"
 STRETCHED = (0.8, 1.06, 1.5, 2.0, 3.0, 5.0, 8.0)
 
 
@@ -41,19 +45,24 @@ def molecule(positions: list[list[float]]) -> gto.Mole:
 def method(name: str, mol: gto.Mole, models: dict[str, Any]) -> Any:
     """Mean field by its name in the table."""
     if name in models:
-        return NeuralKS(mol, models[name].base, models[name])
+        model = models[name]
+        return NeuralKS(mol, model.base, model, self_consistent=not name.endswith(DEEPHF))
     return base_method(mol, name.lower().replace("b3lyp-d3(bj)", "b3lyp-d3bj"))
 
 
 def errors(name: str, labels: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
     """Errors of one method, and what it took."""
     converged, count, started = 0, 0, time.process_time()
+    deviations: list[np.ndarray] = []
 
     def error(record: dict[str, Any]) -> float:
         nonlocal converged, count
         mf = method(name, molecule(record["positions_bohr"]), models)
         energy = float(mf.kernel())
         converged, count = converged + mf.converged, count + 1
+        if "forces_Ha_per_bohr" in record:
+            forces = -mf.nuc_grad_method().kernel()
+            deviations.append((forces - record["forces_Ha_per_bohr"]) * 1e3 / BOHR)
         return (energy - record["ccsd_Ha"]) * KCAL
 
     tetramers = np.array([error(r) for r in labels["tetramers"]]) / 4
@@ -64,6 +73,8 @@ def errors(name: str, labels: dict[str, Any], models: dict[str, Any]) -> dict[st
             np.abs(tetramers - tetramers.mean()).mean()
         ),
     }
+    found["tetramer_force_rmse_mHa_per_A"] = float(np.sqrt(np.mean(np.square(deviations))))
+    found["tetramers_with_forces"] = len(deviations)
     for n, points in labels["rings"].items():
         values = [error(p) for p in points]
         found[f"ring_{n}_error_from_end_kcal_per_mol"] = {
@@ -94,7 +105,7 @@ def costs(model: Any, labels: dict[str, Any], repeats: int = 3) -> dict[str, Any
         mf.kernel()
         return time.process_time() - started
 
-    whole = [r["positions_bohr"] for r in labels["tetramers"]]
+    whole = [r["positions_bohr"] for r in labels["tetramers"][:4]]
     trimers = [p["positions_bohr"] for p in labels["rings"]["3"]] + [x[:9] for x in whole]
     cases = {"monomers": [x[:3] for x in whole], "trimers": trimers, "tetramers": whole}
     cases["hexamer"] = [labels["rings"]["6"][-1]["positions_bohr"]]
@@ -131,7 +142,9 @@ def main() -> None:
     options = parser.parse_args()
     lib.num_threads(1)
     labels = json.loads(options.labels.read_text())
-    models = {f"huozi ({path.stem})": load_model(path) for path in options.models}
+    models: dict[str, Any] = {}
+    for path in options.models:
+        models |= dict.fromkeys((name := f"huozi ({path.stem})", name + DEEPHF), load_model(path))
     stored = FOLDER / "functional.json"
     kept = json.loads(stored.read_text()) if stored.exists() else {}
     names = ("methods", "h2_ion_error_kcal_per_mol", "cost_over_base")
@@ -142,9 +155,10 @@ def main() -> None:
             continue
         result["methods"][name] = errors(name, labels, models)
         result["h2_ion_error_kcal_per_mol"][name] = stretched_ion(name, models)
-        if name in models:
+        if name in models and not name.endswith(DEEPHF):
             result["cost_over_base"][name] = costs(models[name], labels)
-        command = [Path(x).name if x.endswith(".safetensors") else x for x in sys.argv]
+        given = [Path(x).name if x.endswith(".safetensors") else x for x in sys.argv[1:]]
+        command = ["benchmarks/functional.py", *given]
         save("functional", result, command)
 
 

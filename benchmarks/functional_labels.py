@@ -1,12 +1,13 @@
 """Held-out labels for functionals of water: CCSD/cc-pVDZ of tetramers and proton transfer.
 
-    python benchmarks/functional_labels.py DATA [--tetramers 6] [--cache DIR]
+    python benchmarks/functional_labels.py DATA [--tetramers 20] [--forces 12] [--cache DIR]
 
 DATA holds deepks folders train.n2 and train.n3; a tetramer is a trimer of the data to which a
-water is added where a dimer of the data has it. The rings have equal O-O distances R, hydrogens
-between neighbours at (R - d)/2 from one of them, and free hydrogens alternately above and below;
-all protons move at once, so d = 0 is the symmetric point. Finished labels are kept in the cache;
-all are written to benchmarks/results/functional-labels.json (bohr, hartree).
+water is added where a dimer of the data has it; the first of them have forces too. The rings have
+equal O-O distances R, hydrogens between neighbours at (R - d)/2 from one of them, and free
+hydrogens alternately above and below; all protons move at once, so d = 0 is the symmetric point.
+Finished labels are kept in the cache; all are written to benchmarks/results/functional-labels.json
+(bohr, hartree) after each tetramer.
 """
 
 from __future__ import annotations
@@ -81,14 +82,16 @@ def acceptable(cluster: np.ndarray) -> bool:
     return True
 
 
-def label(positions: np.ndarray, cache: Path) -> dict[str, Any]:
-    """CCSD/cc-pVDZ, all electrons, kept by content."""
+def label(positions: np.ndarray, cache: Path, forces: bool = False) -> dict[str, Any]:
+    """CCSD/cc-pVDZ, all electrons, kept by content; hartree, hartree/bohr."""
     from pyscf import cc, gto, scf
 
     key = hashlib.sha256(np.round(positions, 8).tobytes()).hexdigest()[:20]
     place = cache / f"{key}.json"
     if place.exists():
-        return json.loads(place.read_text())
+        kept = json.loads(place.read_text())
+        if not forces or "forces_Ha_per_bohr" in kept:
+            return kept
     symbols = ["O", "H", "H"] * (len(positions) // 3)
     mol = gto.M(atom=list(zip(symbols, positions)), basis="cc-pvdz", verbose=0)
     mf = scf.RHF(mol).run(conv_tol=1e-11)
@@ -100,6 +103,8 @@ def label(positions: np.ndarray, cache: Path) -> dict[str, Any]:
         "hf_Ha": float(mf.e_tot),
         "ccsd_Ha": float(correlated.e_tot),
     }
+    if forces:
+        record["forces_Ha_per_bohr"] = (-correlated.nuc_grad_method().kernel()).tolist()
     cache.mkdir(parents=True, exist_ok=True)
     aside = place.with_suffix(".part")
     aside.write_text(json.dumps(record))
@@ -111,7 +116,8 @@ def main() -> None:
     """Label, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--tetramers", type=int, default=6)
+    parser.add_argument("--tetramers", type=int, default=20)
+    parser.add_argument("--forces", type=int, default=12)
     parser.add_argument("--rings", type=int, nargs="*", default=[3, 4, 6])
     parser.add_argument("--cache", type=Path, default=Path("functional-labels"))
     options = parser.parse_args()
@@ -122,10 +128,16 @@ def main() -> None:
             points.append({"d_A": d, **label(ring(n, d), options.cache)})
             print(n, d, points[-1]["hf_Ha"], points[-1]["ccsd_Ha"], file=sys.stderr, flush=True)
         result["rings"][str(n)] = points
-    for positions in tetramers(options.data, options.tetramers):
-        result["tetramers"].append(label(positions, options.cache))
+    command = [
+        "benchmarks/functional_labels.py",
+        options.data.name,
+        f"--tetramers={options.tetramers}",
+    ]
+    command += [f"--forces={options.forces}"]
+    for k, positions in enumerate(tetramers(options.data, options.tetramers)):
+        result["tetramers"].append(label(positions, options.cache, k < options.forces))
         print("tetramer", result["tetramers"][-1]["ccsd_Ha"], file=sys.stderr, flush=True)
-    save("functional-labels", result, sys.argv)
+        save("functional-labels", result, command)
 
 
 if __name__ == "__main__":

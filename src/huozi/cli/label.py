@@ -23,10 +23,12 @@ def label(
     frames: Annotated[list[str], typer.Argument(help="Structures: extxyz or anything ASE reads.")],
     out: Annotated[Path, typer.Option(help="extxyz file for the labelled frames.")],
     engine: Annotated[
-        str | None, typer.Option(help="pyscf, xtb, gpaw, cp2k or ase (any ASE calculator).")
+        str | None,
+        typer.Option(help="pyscf, xtb, gpaw, cp2k, ase (any ASE calculator), huozi-functional."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="hf, ccsd(t), pbe0, GFN2-xTB, ...; see docs/labels.md.")
+        str | None,
+        typer.Option(help="hf, ccsd(t), GFN2-xTB, a functional's file, ...; docs/labels.md."),
     ] = None,
     basis: Annotated[str | None, typer.Option(help="Basis set (pyscf, cp2k).")] = None,
     charge: Annotated[int | None, typer.Option(help="Net charge, e.")] = None,

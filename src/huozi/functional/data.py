@@ -35,6 +35,8 @@ class Reference:
         Total charge, and number of unpaired electrons.
     source : str
         ``file#index``, for messages.
+    density : (nao, nao) or (2, nao, nao) array, optional
+        One-particle density matrix in the atomic orbitals of PySCF; two are of the spins.
     """
 
     numbers: Array
@@ -44,6 +46,7 @@ class Reference:
     charge: int = 0
     spin: int = 0
     source: str = ""
+    density: Array | None = None
 
     def molecule(self, orbitals: Any) -> gto.Mole:
         """Return PySCF's molecule in an orbital basis."""
@@ -70,7 +73,8 @@ def read_references(paths: Sequence[str | Path]) -> list[Reference]:
 
     A deepks folder has ``atom.npy``, or ``coord.npy`` and ``type.raw``; ``energy.npy``
     (hartree); optionally ``force.npy`` (hartree per unit of length), ``unit.raw`` (Bohr, which
-    is also the default, or Angstrom), ``conv.npy``, ``charge.raw`` and ``spin.raw``. Other
+    is also the default, or Angstrom), ``dm.npy`` (density matrices in PySCF's orbitals),
+    ``conv.npy``, ``charge.raw`` and ``spin.raw``. Other
     formats are those of `huozi.systems.read`, in eV and Å, with ``charge`` and ``spin`` of a
     frame in its ``info``.
 
@@ -132,6 +136,9 @@ def _read_deepks(folder: Path) -> list[Reference]:
                 f"{folder}#{bad[0]}: conv.npy marks the label as not converged "
                 f"({len(bad)} such frames); remove or recompute them"
             )
+    densities = np.load(folder / "dm.npy") if (folder / "dm.npy").exists() else None
+    if densities is not None and len(densities) != len(coords):
+        raise ValueError(f"{folder}: {len(coords)} geometries but {len(densities)} densities")
     charge, spin = (_integer(folder / name) for name in ("charge.raw", "spin.raw"))
     return [
         Reference(
@@ -142,6 +149,7 @@ def _read_deepks(folder: Path) -> list[Reference]:
             charge,
             spin,
             f"{folder}#{i}",
+            None if densities is None else densities[i],
         )
         for i in range(len(coords))
     ]
@@ -196,7 +204,7 @@ def _read_frames(path: Path) -> list[Reference]:
 
 
 def _check(frame: Reference) -> None:
-    for name in ("positions", "energy", "forces"):
+    for name in ("positions", "energy", "forces", "density"):
         value = getattr(frame, name)
         if value is not None and not np.all(np.isfinite(value)):
             raise ValueError(f"{frame.source}: {name} not finite; is the label converged?")

@@ -5,12 +5,14 @@ derivative of the energy by the model's parameters is exact. With features x_I a
 J_I = dx_I along nuclear coordinates and along mixtures of orbitals (`samples.py`),
 
     loss = sum_frames w_E^2 (E_delta - e)^2 / atoms^2 + w_F^2 |F_delta - f|^2 + w_P^2 |pull|^2
-         + ridge^2 |w_1|^2 + curvature^2 |w_k>1|^2
+         + w_D^2 |pull - pull of the reference density|^2 + ridge^2 |w_1|^2 + curvature^2 |w_k>1|^2
     F_delta = - sum_I de/dx_I J_I(nuclei),      pull = sum_I de/dx_I J_I(orbitals)
 
 where e and f are what the reference has beyond the base method's part at this density. The pull
 measures the energy that the field gains by following the model away from this density; kept
-small, the field stays stable and what was fitted at this density holds at the next. The linear
+small, the field stays stable and what was fitted at this density holds at the next. A reference
+density says what the pull should be (`samples.missing_pull`): frames that have one are fitted to
+that and not to zero. The linear
 part has its minimum in closed form. A network, if wanted, starts from it, sees the leading
 principal components of the features, and is found by L-BFGS with exact gradients.
 """
@@ -44,6 +46,9 @@ class FitConfig(BaseModel):
     )
     force_weight: float = Field(1.0, ge=0, description="Weight of forces, bohr/hartree.")
     pull_weight: float = Field(0.01, ge=0, description="Weight of the pull, 1/sqrt(hartree).")
+    density_weight: float = Field(
+        0.03, ge=0, description="Weight of the pull where there is a density, 1/sqrt(hartree)."
+    )
     ridge: float = Field(1e-2, gt=0, description="Penalty on coefficients, 1/hartree.")
     curvature: float = Field(
         30.0, gt=0, description="Penalty on coefficients of powers above the first, 1/hartree."
@@ -62,7 +67,8 @@ class FitConfig(BaseModel):
 class Target:
     """A sample and what the reference has beyond the base method at its density.
 
-    `kinds` (m,) are elements, `energy` is in hartree, `forces` (3 natm,) in hartree/bohr or None.
+    `kinds` (m,) are elements, `energy` is in hartree, `forces` (3 natm,) in hartree/bohr or None,
+    `pull` (probes,) what it should be; None, without a reference density, is zero.
     """
 
     kinds: Array
@@ -70,19 +76,25 @@ class Target:
     motions: Array
     energy: float
     forces: Array | None
+    pull: Array | None = None
+
+    def aim(self, config: FitConfig) -> tuple[float, Array]:
+        """Weight and wanted value of the pull."""
+        if self.pull is None:
+            return config.pull_weight, np.zeros(PROBES)
+        return config.density_weight, self.pull
 
 
 def target(
     sample: Sample, model: Model, kinds: Array, energy: float, forces: Array | None
 ) -> Target:
     """Subtract the base method's part, that is all but the part of the model that was sampled."""
-    beyond = None
-    if forces is not None:
-        slopes = np.asarray(_slopes(model.params, kinds, sample.features))
-        own = -np.einsum("if,ifd->d", slopes, sample.motions[..., :-PROBES])
-        beyond = (forces - sample.forces).ravel() + own
+    slopes = np.asarray(_slopes(model.params, kinds, sample.features))
+    own = np.einsum("if,ifd->d", slopes, sample.motions)
+    beyond = None if forces is None else (forces - sample.forces).ravel() - own[:-PROBES]
+    pull = own[-PROBES:] + sample.missing if len(sample.missing) else None
     excess = energy - (sample.energy - sample.delta)
-    return Target(kinds, sample.features, sample.motions, excess, beyond)
+    return Target(kinds, sample.features, sample.motions, excess, beyond, pull)
 
 
 @jax.jit
@@ -184,6 +196,7 @@ def _linear_rows(
     if t.forces is not None:
         rows.append(-config.force_weight * motion[:-PROBES])
         values.append(config.force_weight * t.forces)
-    rows.append(config.pull_weight * motion[-PROBES:])
-    values.append(np.zeros(PROBES))
+    weight, wanted = t.aim(config)
+    rows.append(weight * motion[-PROBES:])
+    values.append(weight * wanted)
     return np.concatenate(rows), np.concatenate(values)

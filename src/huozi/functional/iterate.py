@@ -116,6 +116,8 @@ def sample_key(frame: Reference, model: Model, orbitals: Any) -> str:
     total.update(json.dumps([orbitals, model.basis, model.orbitals]).encode())
     for name in sorted(model.params):
         total.update(np.ascontiguousarray(model.params[name]).tobytes())
+    if frame.density is not None:
+        total.update(np.ascontiguousarray(frame.density, np.float64).tobytes())
     return total.hexdigest()[:32]
 
 
@@ -127,7 +129,7 @@ def compute_sample(
     mf.conv_tol, mf.conv_tol_grad, mf.max_cycle = 1e-9, 1e-5, 100
     start = Sample.load(guess).density if guess is not None and guess.exists() else None
     mf.kernel(start)
-    take_sample(mf, model.basis).save(place)
+    take_sample(mf, model.basis, density=frame.density).save(place)
     return place
 
 
@@ -416,6 +418,8 @@ def _digest(frames: Sequence[Reference]) -> str:
         total.update(np.float64(f.energy).tobytes())
         if f.forces is not None:
             total.update(np.ascontiguousarray(f.forces, np.float64).tobytes())
+        if f.density is not None:
+            total.update(np.ascontiguousarray(f.density, np.float64).tobytes())
     return total.hexdigest()[:32]
 
 

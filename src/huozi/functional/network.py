@@ -39,7 +39,7 @@ def fit_network(
         Parameters in the form of the model: the principal components are multiplied out.
     """
     directions = components(targets, params, mask, config.components)
-    groups = [_stack(g) for g in _by_shape(targets)]
+    groups = [_stack(g, config) for g in _by_shape(targets)]
     random = np.random.default_rng(config.seed)
     inner = {
         "constant": params["constant"],
@@ -96,7 +96,7 @@ def _by_shape(targets: Sequence[Target]) -> list[list[Target]]:
     return list(groups.values())
 
 
-def _stack(group: list[Target]) -> tuple[Array, ...]:
+def _stack(group: list[Target], config: FitConfig) -> tuple[Array, ...]:
     forces = [np.zeros(0) if t.forces is None else t.forces for t in group]
     return (
         np.stack([t.kinds for t in group]),
@@ -104,12 +104,14 @@ def _stack(group: list[Target]) -> tuple[Array, ...]:
         np.stack([t.motions for t in group]),
         np.array([t.energy for t in group]),
         np.stack(forces),
+        np.array([t.aim(config)[0] for t in group]),
+        np.stack([t.aim(config)[1] for t in group]),
     )
 
 
 def _misfit(params: Params, group: tuple[Array, ...], config: FitConfig) -> Any:
     """Weighted squares of energies, forces and pulls of samples of one shape."""
-    kinds, features, motions, energies, forces = group
+    kinds, features, motions, energies, forces, weights, pulls = group
 
     def frame(k: Any, x: Any) -> Any:
         return jax.value_and_grad(lambda y: jnp.sum(atomic_energies(params, k, y)))(x)
@@ -117,7 +119,7 @@ def _misfit(params: Params, group: tuple[Array, ...], config: FitConfig) -> Any:
     energy, slopes = jax.vmap(frame)(kinds, features)
     change = jnp.einsum("sif,sifd->sd", slopes, motions)
     total = jnp.sum((config.energy_weight / kinds.shape[1] * (energy - energies)) ** 2)
-    total += config.pull_weight**2 * jnp.sum(change[:, -PROBES:] ** 2)
+    total += jnp.sum(weights[:, None] ** 2 * (change[:, -PROBES:] - pulls) ** 2)
     if forces.shape[1]:
         total += config.force_weight**2 * jnp.sum((change[:, :-PROBES] + forces) ** 2)
     return total

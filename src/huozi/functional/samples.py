@@ -8,7 +8,7 @@ columns of dD.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class Sample:
         Whether the field was self-consistent.
     cycles : int
         Iterations it took.
+    missing : (probes,) array
+        Change of the pull that would lead to the reference density, to first order; empty if there
+        is none.
     """
 
     charges: Array
@@ -56,6 +59,7 @@ class Sample:
     density: Array
     converged: bool
     cycles: int
+    missing: Array = field(default_factory=lambda: np.zeros(0))
 
     def save(self, path: Path) -> None:
         """Write a whole npz file or nothing."""
@@ -95,7 +99,7 @@ def spin_densities(dm: Array) -> Array:
     return dm[None] / 2 if dm.ndim == 2 else dm
 
 
-def take_sample(mf: Any, basis: Any, seed: int = 0) -> Sample:
+def take_sample(mf: Any, basis: Any, seed: int = 0, density: Array | None = None) -> Sample:
     """Sample a converged PySCF mean field, with or without a model in it.
 
     Parameters
@@ -106,6 +110,8 @@ def take_sample(mf: Any, basis: Any, seed: int = 0) -> Sample:
         Projection basis.
     seed : int
         Of the orbital probes.
+    density : array, optional
+        Reference density matrix, as in `Reference`.
     """
     projection = Projection(mf.mol, basis)
     densities = spin_densities(mf.make_rdm1())
@@ -132,7 +138,58 @@ def take_sample(mf: Any, basis: Any, seed: int = 0) -> Sample:
         density=np.asarray(mf.make_rdm1()),
         converged=bool(mf.converged),
         cycles=int(mf.cycles),
+        missing=np.zeros(0) if density is None else missing_pull(mf, density, probes),
     )
+
+
+def missing_pull(mf: Any, density: Array, probes: list[tuple[Array, Array]]) -> Array:
+    """Change (probes,) of the pull, hartree, that leads the field to a density.
+
+    With X the occupied-virtual part of the difference of the densities, the field is at the
+    reference density, to first order, if the potential of the model changes by
+
+        dV_ai = - (e_a - e_i) X_ai - G[dP]_ai
+
+    which is the negative orbital gradient of the present functional at that density.
+
+    Raises
+    ------
+    ValueError
+        If the density matrix is of another basis or has another number of electrons.
+    """
+    own = spin_densities(mf.make_rdm1())
+    overlap = mf.get_ovlp()
+    if density.shape[-2:] != overlap.shape or density.ndim not in (2, 3):
+        raise ValueError(
+            f"density matrix of shape {density.shape}; the orbital basis has {len(overlap)} "
+            "functions: is it of another basis?"
+        )
+    if density.ndim == 3 and len(own) == 1:
+        density = density.sum(0)
+    reference = spin_densities(density)
+    for mine, theirs in zip(own, reference, strict=True):
+        found, expected = np.sum(theirs * overlap), np.sum(mine * overlap)
+        if abs(found - expected) > 1e-3:
+            raise ValueError(
+                f"the density matrix has {found:.3f} electrons of one spin, the molecule "
+                f"{expected:.3f}: other order of the orbitals, or another basis?"
+            )
+    inverse = np.linalg.inv(overlap)
+    ahead = [
+        (inverse - p) @ overlap @ (r - p) @ overlap @ p for p, r in zip(own, reference, strict=True)
+    ]
+    change = np.stack([x + x.T for x in ahead])
+    closed = len(own) == 1
+    induced = mf.gen_response(hermi=1)(2 * change[0] if closed else change)
+    induced, fock = (
+        np.reshape(x, change.shape) for x in (np.asarray(induced), np.asarray(mf.get_fock()))
+    )
+    gradient = fock @ change @ overlap - overlap @ change @ fock + induced
+    total = sum(
+        np.einsum("rik,rs,si->k", moved, g, o, optimize=True)
+        for (o, moved), g in zip(probes, gradient, strict=True)
+    )
+    return np.asarray(-(4 if closed else 2) * total)
 
 
 def orbital_probes(mf: Any, spin: int, seed: int) -> tuple[Array, Array]:

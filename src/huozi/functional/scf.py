@@ -4,7 +4,8 @@
 
 `NeuralKS` builds PySCF's own object of the base method and puts the correction into its
 potential and energy, so that convergence aids, density fitting, scanners and drivers work as
-they do for the base method.
+they do for the base method. Without self-consistency (DeePHF: Chen, Zhang, Wang, E, J. Phys.
+Chem. A 124, 7155, 2020) the correction is added to the energy of the base method's own field.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pyscf import dft, gto, lib, scf
 
-from huozi.functional.gradients import ModelGradient
+from huozi.functional.gradients import ModelGradient, ResponseGradient
 from huozi.functional.model import Model, load_model, orbital_digest
 from huozi.functional.projection import Array, Projection
 
@@ -23,7 +24,11 @@ Shell = Literal["auto", "restricted", "unrestricted", "restricted-open"]
 
 
 def NeuralKS(  # noqa: N802 - PySCF names its methods so
-    mol: gto.Mole, xc: str = "hf", model: Model | str | Path = "", shell: Shell = "auto"
+    mol: gto.Mole,
+    xc: str = "hf",
+    model: Model | str | Path = "",
+    shell: Shell = "auto",
+    self_consistent: bool = True,
 ) -> Any:
     """Mean field with a learned functional, used as any PySCF method.
 
@@ -37,6 +42,8 @@ def NeuralKS(  # noqa: N802 - PySCF names its methods so
         A model, its file, or the run folder that holds it.
     shell : {'auto', 'restricted', 'unrestricted', 'restricted-open'}
         Orbitals; ``auto`` is restricted for spin 0 and unrestricted otherwise.
+    self_consistent : bool
+        Whether the density follows the correction; otherwise it stays that of the base method.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def NeuralKS(  # noqa: N802 - PySCF names its methods so
     >>> mf.kernel(), mf.nuc_grad_method().kernel()  # doctest: +SKIP
     """
     found = model if isinstance(model, Model) else load_model(model)
-    return attach(base_method(mol, xc, shell), found)
+    return attach(base_method(mol, xc, shell), found, self_consistent)
 
 
 def base_method(mol: gto.Mole, xc: str, shell: Shell = "auto") -> Any:
@@ -74,7 +81,7 @@ def base_method(mol: gto.Mole, xc: str, shell: Shell = "auto") -> Any:
     return mf
 
 
-def attach(mf: Any, model: Model) -> Any:
+def attach(mf: Any, model: Model, self_consistent: bool = True) -> Any:
     """Return a copy of a PySCF mean field with the correction of a model.
 
     Raises
@@ -84,7 +91,8 @@ def attach(mf: Any, model: Model) -> Any:
     """
     _check_base(mf, model)
     _check_orbitals(mf.mol, model)
-    return lib.set_class(_Corrected(mf, model), (_Corrected, mf.__class__))
+    mixin = _Corrected if self_consistent else _Added
+    return lib.set_class(mixin(mf, model), (mixin, mf.__class__))
 
 
 if TYPE_CHECKING:
@@ -93,10 +101,9 @@ else:
     _Mixed = object
 
 
-class _Corrected(_Mixed):
-    """Mixed into a PySCF mean-field class by `attach`."""
+class _WithModel(_Mixed):
+    """A PySCF mean field that knows a model and its energy at a density."""
 
-    __name_mixin__ = "Neural"
     _keys: ClassVar = {"model"}
 
     def __init__(self, mf: Any, model: Model) -> None:
@@ -129,6 +136,30 @@ class _Corrected(_Mixed):
         pairs = list(zip(by_total, by_spin, strict=True))
         return energy, [t + s for t, s in pairs], [t - s for t, s in pairs]
 
+    def reset(self, mol: Any = None) -> Any:
+        """Forget what belongs to the last geometry."""
+        self._projection = None
+        return super().reset(mol)
+
+    def _no_second_derivatives(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            "a learned functional has no second derivatives in PySCF: take differences of forces"
+        )
+
+    Hessian = TDA = TDHF = TDDFT = stability = _no_second_derivatives
+
+    def density_fit(self, *args: Any, **options: Any) -> Any:
+        """Return the method with density fitting of the base method's two-electron integrals."""
+        mixin = _Corrected if isinstance(self, _Corrected) else _Added
+        plain = lib.view(self, lib.drop_class(self.__class__, mixin))
+        return attach(plain.density_fit(*args, **options), self.model, mixin is _Corrected)
+
+
+class _Corrected(_WithModel):
+    """Mixed into a PySCF mean-field class by `attach`: the field follows the model."""
+
+    __name_mixin__ = "Neural"
+
     def get_veff(
         self,
         mol: Any = None,
@@ -159,20 +190,31 @@ class _Corrected(_Mixed):
         self.scf_summary["delta"] = vhf.delta
         return energy + vhf.delta, two_electron + vhf.delta
 
-    def reset(self, mol: Any = None) -> Any:
-        """Forget what belongs to the last geometry."""
-        self._projection = None
-        return super().reset(mol)
-
-    def density_fit(self, *args: Any, **options: Any) -> Any:
-        """Return the method with density fitting of the base method's two-electron integrals."""
-        plain = lib.view(self, lib.drop_class(self.__class__, _Corrected))
-        return attach(plain.density_fit(*args, **options), self.model)
-
     def nuc_grad_method(self) -> Any:
         """Analytic nuclear gradients."""
         base = super().nuc_grad_method()
         return lib.set_class(ModelGradient(base), (ModelGradient, base.__class__))
+
+    Gradients = nuc_grad_method
+
+
+class _Added(_WithModel):
+    """Mixed into a PySCF mean-field class by `attach`: the field is the base method's."""
+
+    __name_mixin__ = "Perturbed"
+
+    def scf(self, dm0: Any = None, **options: Any) -> float:
+        """Return the energy of the base method's field and of the model at its density."""
+        super().scf(dm0, **options)
+        energy, *_ = self.model_energy(np.asarray(self.make_rdm1()))
+        self.scf_summary["delta"] = energy
+        self.e_tot += energy
+        return float(self.e_tot)
+
+    def nuc_grad_method(self) -> Any:
+        """Analytic nuclear gradients, with the response of the base method's field."""
+        base = super().nuc_grad_method()
+        return lib.set_class(ResponseGradient(base), (ResponseGradient, base.__class__))
 
     Gradients = nuc_grad_method
 

@@ -54,6 +54,7 @@ _CLASSES = {
     "gpaw": "huozi.labels.gpaw_engine:GpawLabeller",
     "cp2k": "huozi.labels.cp2k_engine:Cp2kLabeller",
     "ase": "huozi.labels.ase_engine:AseLabeller",
+    "huozi-functional": "huozi.labels.functional_engine:FunctionalLabeller",
 }
 
 

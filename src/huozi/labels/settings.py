@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_serializer, model_validator
+
+from huozi.files import digest as file_digest
 
 
 class _Level(BaseModel):
@@ -112,8 +115,42 @@ class AseLevel(_Level):
     method: str = Field("", description="Name of the level of theory, for the record.")
 
 
+class FunctionalLevel(_Level):
+    """A density functional that `huozi functional` has learned: molecules."""
+
+    engine: Literal["huozi-functional"] = "huozi-functional"
+    method: Path = Field(description="Model file, or the run folder that holds it.")
+    digest: str = Field("", description="SHA-256 of the model file; found if not given.")
+    self_consistent: bool = Field(
+        True, description="Whether the density follows the correction (DeePKS) or not (DeePHF)."
+    )
+    density_fit: bool = Field(False, description="Approximate integrals by density fitting.")
+    convergence: float = Field(1e-9, gt=0, description="SCF threshold, hartree.")
+    max_steps: int = Field(100, ge=1, description="SCF steps before a frame counts as failed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_digest(cls, values: Any) -> Any:
+        """Labels belong to the contents of a model file, wherever it lies."""
+        if not isinstance(values, dict) or "method" not in values:
+            return values
+        path = Path(values["method"])
+        path = path / "model.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise ValueError(f"no functional at {path}")
+        found = file_digest(path)
+        if values.get("digest") not in (None, "", found):
+            raise ValueError(f"{path} is not the model of these settings: its digest is {found}")
+        return {**values, "method": path, "digest": found}
+
+    @field_serializer("method")
+    def _plain_path(self, value: Path) -> str:
+        return str(value)
+
+
 Level = Annotated[
-    PyscfLevel | XtbLevel | GpawLevel | Cp2kLevel | AseLevel, Field(discriminator="engine")
+    PyscfLevel | XtbLevel | GpawLevel | Cp2kLevel | AseLevel | FunctionalLevel,
+    Field(discriminator="engine"),
 ]
 LEVEL: TypeAdapter[Level] = TypeAdapter(Level)
 ENGINES: dict[str, type[_Level]] = {
@@ -122,4 +159,5 @@ ENGINES: dict[str, type[_Level]] = {
     "gpaw": GpawLevel,
     "cp2k": Cp2kLevel,
     "ase": AseLevel,
+    "huozi-functional": FunctionalLevel,
 }

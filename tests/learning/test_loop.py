@@ -19,9 +19,11 @@ from ase.calculators.emt import EMT
 from ase.io import write as ase_write
 from typer.testing import CliRunner
 
+from huozi.cli.learn import stored_settings
 from huozi.cli.main import app
 from huozi.learning import LearnSettings, learn
-from huozi.potential import load_model
+from huozi.learning.page import learning_page
+from huozi.potential import load_ensemble, load_model
 from huozi.systems import read
 from huozi.workflow import RunFolder, all_outcomes
 
@@ -32,13 +34,13 @@ SETTINGS = {
     "level": {
         "engine": "ase",
         "calculator": "tests.labels.calculators:FragileEMT",
-        "parameters": {"fault": 0.1, "seconds": 0.1},
+        "parameters": {"fault": 0.14, "seconds": 0.1},
         "method": "EMT",
     },
     "initial": 6,
     "control": 3,
     "models": 2,
-    "quorum": 0.4,
+    "quorum": 0.3,
     "explore": {
         "temperatures": [300, 900],
         "picoseconds": [0.04],
@@ -94,6 +96,11 @@ def test_a_run_leaves_data_model_and_report(reference: Path) -> None:
         assert frame.info["level"] == "EMT"
     model = load_model(reference / "model.safetensors")
     assert model.symbols == ("Cu",)
+    members = load_ensemble(reference / "ensemble.safetensors").members
+    assert len(members) == 3, "the final model and the two of the last iteration"
+    frame = data[0].system
+    np.testing.assert_array_equal(members[0].evaluate(frame).forces, model.evaluate(frame).forces)
+    assert results["final"]["calibration"]["scale"] > 0
     page = (reference / "report.html").read_text()
     for word in (
         "Not converged",
@@ -108,8 +115,18 @@ def test_a_run_leaves_data_model_and_report(reference: Path) -> None:
         first["training_frames"] + first["selected"] + first["control_frames"]
     )
     assert second["random_training_frames"] <= second["training_frames"]
-    assert results["failed_labels"], "one in ten labels is made to fail"
+    assert f"on {first['control_frames']} control frames" in first["bounds"], "its own, not earlier"
+    assert results["failed_labels"], "one in seven labels is made to fail"
     assert "made to fail" in results["failed_labels"][0]["reason"]
+
+
+def test_a_run_without_a_final_model_has_a_report(reference: Path) -> None:
+    settings = LearnSettings(**stored_settings(reference / "config.yaml"))
+    results = json.loads((reference / "results.json").read_text())
+    part = {**results, "final": None, "iterations": results["iterations"][:1]}
+    page = learning_page(RunFolder(reference), settings, part).html()
+    assert "Still running, after iteration 1 of at most 2" in page
+    assert "of the final model" not in page
 
 
 def test_control_frames_are_new_when_they_are_used(reference: Path) -> None:
@@ -146,6 +163,7 @@ def test_the_verbs_that_look_into_a_run(reference: Path) -> None:
     assert ask("runs", str(reference.parent))["runs"][0]["verb"] == "learn"
     found = ask("status", str(reference))
     assert found["finished"]
+    assert found["doing"] is None
     assert len(found["iterations"]) == 2
     assert found["tasks_failed"]
     assert found["cost"]["training"]["tasks"] >= 4

@@ -29,8 +29,8 @@ def learn(
 ) -> None:
     """Learn a potential from first principles: explore, select, label, retrain.
 
-    OUT holds the data set, the model, report.html and every task. Killed at any time, the same
-    command goes on; nothing that had finished is done again.
+    OUT holds the data set, the model, report.html (after each iteration) and every task. Killed at
+    any time, the same command goes on; nothing that had finished is done again.
 
     Example: huozi learn learn.yaml --out water
     """
@@ -60,7 +60,10 @@ def learn(
     )
     for failure in result.results["failed_labels"]:
         typer.echo(f"no label: {failure['frame']}: {failure['reason']}")
-    typer.echo(f"model: {out / 'model.safetensors'}; report: {out / 'report.html'}")
+    typer.echo(
+        f"model: {out / 'model.safetensors'}; with deviations: {out / 'ensemble.safetensors'}; "
+        f"report: {out / 'report.html'}"
+    )
 
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
@@ -108,6 +111,10 @@ def status(
         f"{run}: {ended}; {found['tasks_done']} tasks done, {len(found['tasks_failed'])} failed, "
         f"{found['tasks_in_hand']} in hand"
     )
+    if found["doing"] is not None:
+        doing, seconds = found["doing"], found["doing"]["seconds_left"]
+        left = "" if seconds is None else f", about {seconds / 60:.0f} min left"
+        typer.echo(f"{found['stage']}: {doing['done']} of {doing['tasks']} tasks{left}")
     for record in found["iterations"]:
         error = record["control_force_rmse_mev_per_A"]
         typer.echo(

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from huozi.files import digest
 from huozi.neighbors import force_deviation
-from huozi.potential import Model, TrainConfig, evaluate, load_model, member_forces, train
+from huozi.potential import (
+    Ensemble,
+    Model,
+    TrainConfig,
+    calibrate,
+    evaluate,
+    load_model,
+    member_forces,
+    train,
+)
 from huozi.systems import Dataset, read
 from huozi.workflow import Runner, Task, task
 
@@ -44,6 +53,13 @@ def test_member(folder: Path, inputs: Inputs, files: Files) -> Any:
         errors = np.linalg.norm(forces[0] - frame.labels.forces, axis=1)
         pairs.append([deviation(forces), float(errors.max())])
     return {**metrics.to_dict(), "deviation_and_error": pairs}
+
+
+@task()
+def test_ensemble(folder: Path, inputs: Inputs, files: Files) -> Any:
+    """Errors of the first model on labelled frames, and what the deviation of all says of them."""
+    metrics, calibration = calibrate(Ensemble(tuple(task_models(files))), read(files["data"]))
+    return {**metrics.to_dict(), "calibration": calibration.to_dict()}
 
 
 def train_ensemble(

@@ -22,7 +22,7 @@ import numpy as np
 from huozi.files import digest, write_json, write_text
 from huozi.labels import Labelled, isolated_atoms, label
 from huozi.learning.descriptor import describe
-from huozi.learning.ensemble import member_files, test_member, train_ensemble
+from huozi.learning.ensemble import member_files, test_ensemble, test_member, train_ensemble
 from huozi.learning.explore import (
     Seen,
     State,
@@ -32,9 +32,11 @@ from huozi.learning.explore import (
     states,
 )
 from huozi.learning.generate import distorted, random_boxes
+from huozi.learning.page import learning_page
 from huozi.learning.select import decide, fractions, set_bounds, widened
 from huozi.learning.settings import LearnSettings
-from huozi.potential import TrainConfig
+from huozi.learning.status import costs
+from huozi.potential import Ensemble, TrainConfig, load_model
 from huozi.systems import Dataset, Frame, read, write
 from huozi.workflow import Outcome, RunFolder, Runner, Task, open_executor
 from huozi.workflow.stage import Report
@@ -58,6 +60,7 @@ class _Learner:
     data: list[Frame] = field(default_factory=list)
     random: list[Frame] = field(default_factory=list)
     e0: dict[str, float] | None = None
+    models: list[Path] = field(default_factory=list)
     pairs: list[list[float]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -103,7 +106,7 @@ class _Learner:
             self.e0 = {frame.source.split()[1]: float(frame.labels.energy or 0) for frame in alone}
 
     def iterate(self, number: int, starts: list[tuple[Path, State]]) -> list[tuple[Path, State]]:
-        """Train, explore, select, label, test; return where the walkers go on."""
+        """Train, explore, test, select, label; return where the walkers go on."""
         settings = self.settings
         folder = self.path / f"iter-{number:03d}"
         name = f"iteration {number}"
@@ -113,17 +116,21 @@ class _Learner:
         )
         walks = self.explore(number, starts, models, folder)
         seen = gather(walks)
+        # The bounds so far only keep what is no matter out of the test. What the deviations of
+        # these very models are worth is known once the test is labelled.
+        high = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch).high
+        drawn, rest = self.draw(number, seen, high, len(starts))
+        control = list(self.label([seen.frames[i] for i in drawn], f"{name}: label test").dataset)
+        if not control:
+            raise ValueError(f"{name}: none of the control frames has a label; look at the logs")
+        errors = self.test(control, models, folder, name)
         bounds = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch)
-        control, rest = self.draw(number, seen, bounds.high, len(starts))
         cutoff = settings.train.architecture.cutoff
         known = np.array([describe(f.system, self.elements, cutoff) for f in self.data])
-        decisions, chosen = decide(seen, bounds, settings.select.batch, known, control)
+        decisions, chosen = decide(seen, bounds, settings.select.batch, known, drawn)
         random = rest[: len(chosen)] if settings.random_control else []
-        wanted = [*chosen, *control, *random]
-        found = self.label([seen.frames[i] for i in wanted], f"{name}: label")
-        groups = split_labels(found, [len(chosen), len(control), len(random)])
-        if not groups[1]:
-            raise ValueError(f"{name}: none of the control frames has a label; look at the logs")
+        found = self.label([seen.frames[i] for i in [*chosen, *random]], f"{name}: label")
+        selected, at_random = split_labels(found, [len(chosen), len(random)])
         lines = [json.dumps(d.to_dict(), ensure_ascii=False) for d in decisions]
         write_text(folder / "decisions.jsonl", "\n".join(lines) + "\n")
         record: dict[str, Any] = {
@@ -134,18 +141,18 @@ class _Learner:
             "low_eV_A": bounds.low,
             "high_eV_A": bounds.high,
             "bounds": bounds.reason,
-            "selected": len(groups[0]),
-            "control_frames": len(groups[1]),
+            "selected": len(selected),
+            "control_frames": len(control),
             "walks_ended_early": sum(bool(o.done and o.result["ended"]) for o in walks),
+            **errors,
         }
-        record |= self.test(groups[1], models, folder, name)
         if settings.random_control:
-            record |= self.test_random(groups[1], folder, name)
-            self.random += [*groups[2][: len(groups[0])], *groups[1]]
-        self.data += groups[0]
+            record |= self.test_random(control, folder, name)
+            self.random += [*at_random[: len(selected)], *control]
+        self.data += selected
+        self.models = models
         self.records.append(record)
         write_json(folder / "report.json", record)
-        save(groups[1], folder / "control.extxyz")
         self.runner.folder.log("iteration", **record)
         return self.next_starts(starts, walks, bounds.high, folder)
 
@@ -255,23 +262,44 @@ class _Learner:
             f"not accurate and the control error changed by at most {max(changes):.1%}"
         )
 
-    def finish(self, verdict: str) -> dict[str, Any]:
-        """Train the model that is delivered and test it on the last control frames."""
+    def finish(self) -> dict[str, Any]:
+        """Train the model that is delivered and test it on the last control frames.
+
+        The last models of the loop, which have not seen these frames either, make an ensemble of
+        it, so that its deviation can warn wherever it is used.
+        """
         data = save(self.data, self.path / "data.extxyz")
         config = self.training(self.settings.final or self.settings.train)
         (model,) = train_ensemble(self.runner, data, config, 1, "final: train")
+        # With nothing selected and the same settings, the final model is one of the last.
+        members = [model, *(m for m in self.models if m != model)]
         control = list(read(self.path / f"iter-{len(self.records):03d}" / "control.extxyz"))
-        test = self.errors(control, [model], self.path / "control.extxyz", "final: test")
+        files = {"data": save(control, self.path / "control.extxyz"), **member_files(members)}
+        task = Task(test_ensemble, {}, files, name="test")
+        (outcome,) = self.runner.run("final: test", [task])
         copyfile(model, self.path / "model.safetensors")
+        Ensemble(tuple(load_model(m) for m in members)).save(self.path / "ensemble.safetensors")
+        result: dict[str, Any] = outcome.result
+        return result
+
+    def results(self, verdict: str, final: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Numbers of the run so far, or with the final model's errors those of the whole."""
         return {
             "converged": bool(verdict),
             "verdict": verdict or f"not converged after {len(self.records)} iterations",
             "training_frames": len(self.data),
             "labels": len(self.data) + sum(r["control_frames"] for r in self.records[-1:]),
             "failed_labels": self.failures,
-            "final": {k: v for k, v in test.items() if k != "deviation_and_error"},
+            "final": final,
             "iterations": self.records,
+            "cost": costs(self.runner.folder),
         }
+
+    def report(self, results: dict[str, Any]) -> None:
+        """Write the report, of a run that goes on, too."""
+        save(self.data, self.path / "data.extxyz")
+        page = learning_page(self.runner.folder, self.settings, results)
+        page.write(self.path / "report.html")
 
 
 def learn(settings: LearnSettings, out: str | Path, report: Report | None = None) -> LearnResult:
@@ -282,7 +310,8 @@ def learn(settings: LearnSettings, out: str | Path, report: Report | None = None
     settings : LearnSettings
     out : path
         Folder of the run: ``tasks``, ``iter-*``, ``data.extxyz``, ``model.safetensors``,
-        ``results.json``, ``report.html``.
+        ``ensemble.safetensors``, ``results.json``, and ``report.html``, which is brought up to
+        date after each iteration.
     report : callable, optional
         Called with a stage and its tasks finished, failed and in all, for a display.
 
@@ -297,9 +326,6 @@ def learn(settings: LearnSettings, out: str | Path, report: Report | None = None
     ImportError
         If the label engine or Parsl is missing.
     """
-    from huozi.learning.page import learning_page
-    from huozi.learning.status import costs
-
     folder = RunFolder(Path(out))
     folder.path.mkdir(parents=True, exist_ok=True)
     # Each retraining compiles the same step again, in whichever process; XLA's cache saves that.
@@ -320,12 +346,14 @@ def learn(settings: LearnSettings, out: str | Path, report: Report | None = None
             for number in range(1, settings.iterations + 1):
                 places = learner.iterate(number, places)
                 verdict = learner.verdict()
+                learner.report(learner.results(verdict))
                 if verdict or number == settings.iterations:
                     break
                 learner.data += read_control(folder.path, number)
-            results = {**learner.finish(verdict), "cost": costs(folder)}
+            final = learner.finish()
+            results = learner.results(verdict, final)
+            learner.report(results)
         write_json(folder.path / "results.json", results)
-        learning_page(folder, settings, results).write(folder.path / "report.html")
         folder.log("finished", converged=results["converged"])
     return LearnResult(folder.path, results)
 

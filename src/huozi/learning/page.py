@@ -22,17 +22,20 @@ SHOWN = 60
 
 
 def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str, Any]) -> Page:
-    """Return the page of a finished run."""
+    """Return the page of a run that has finished, or of one that has no final model yet."""
     records = results["iterations"]
+    state = "Converged" if results["converged"] else "Not converged"
+    if results["final"] is None:
+        state = f"Still running, after iteration {len(records)} of at most {settings.iterations}"
     page = Page(
         f"Concurrent learning of {settings.level.engine}",
         f"{results['training_frames']} labelled frames, {len(records)} iterations · `huozi learn` "
         f"· Huozi {__version__}",
     )
     page.add_text(
-        f"{'Converged' if results['converged'] else 'Not converged'}: {results['verdict']}. All "
-        "errors are on control frames: drawn at random from the dynamics of that iteration, "
-        "labelled afterwards, and not trained on before they were used as a test."
+        f"{state}: {results['verdict']}. All errors are on control frames: drawn at random from "
+        "the dynamics of that iteration, labelled afterwards, and not trained on before they were "
+        "used as a test."
     )
     page.add_table(["", "Value"], card(settings, results))
     page.add_section("How the run went")
@@ -74,19 +77,28 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
 def card(settings: LearnSettings, results: dict[str, Any]) -> list[list[str]]:
     """Return the numbers a reader looks for first."""
     final, level = results["final"], settings.level
+    hours = sum(c["cpu_hours"] for c in results["cost"].values())
     rows = [
         ["Level of theory", f"{level.engine} {level.method}"],
         ["Labelled frames in the training data", str(results["training_frames"])],
         ["Labels in all, control frames of the last iteration included", str(results["labels"])],
-        ["Force error of the final model", f"{final['force_rmse_mev_per_A']:.1f} meV/Å (RMSE)"],
+        ["Processor time", f"{hours:.2f} h"],
     ]
+    if final is None:
+        return rows
+    rows.append(
+        ["Force error of the final model", f"{final['force_rmse_mev_per_A']:.1f} meV/Å (RMSE)"]
+    )
     if final["energy_rmse_mev_per_atom"] is not None:
         rows.append(
             ["Energy error of the final model", f"{final['energy_rmse_mev_per_atom']:.2f} meV/atom"]
         )
     rows.append(["Control frames behind these errors", str(final["frames"])])
-    hours = sum(c["cpu_hours"] for c in results["cost"].values())
-    rows.append(["Processor time", f"{hours:.2f} h"])
+    found = final["calibration"]
+    scale = number(found["scale"], 2)
+    if found["scale_error"] is not None:
+        scale += f" ± {found['scale_error']:.2f}"
+    rows.append([f"Error over deviation of `ensemble.safetensors` ({found['members']})", scale])
     return rows
 
 
@@ -106,9 +118,9 @@ def iteration_table(records: list[dict[str, Any]]) -> tuple[list[str], list[list
     return columns, rows
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, digits: int = 1) -> str:
     """Write an error, or a dash where there is none."""
-    return "–" if value is None else f"{value:.1f}"
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def error_figure(records: list[dict[str, Any]]) -> Figure:

@@ -121,6 +121,16 @@ class LearnSettings(_Part):
             raise ValueError("give structures (files) or boxes (random ones) to start from")
         return self
 
+    @model_validator(mode="after")
+    def _makes_an_ensemble(self) -> Self:
+        first, last = self.train.architecture, (self.final or self.train).architecture
+        if first.cutoff != last.cutoff:
+            raise ValueError(
+                f"train has a cutoff of {first.cutoff} Å, final of {last.cutoff} Å; the models of "
+                "an ensemble must have the same"
+            )
+        return self
+
     @classmethod
     def read(
         cls, path: str | Path | None, overrides: dict[str, Any] | None = None

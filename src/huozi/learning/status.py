@@ -56,10 +56,12 @@ def status(path: Path) -> dict[str, Any]:
     records = [
         json.loads(p.read_text(encoding="utf-8")) for p in sorted(path.glob("iter-*/report.json"))
     ]
+    finished = (path / "results.json").exists()
     return {
         "run": str(path),
         "stage": stages[-1]["name"] if stages else "not begun",
-        "finished": (path / "results.json").exists(),
+        "doing": None if finished or not stages else in_hand(folder, stages),
+        "finished": finished,
         "tasks_done": sum(o.done for o in outcomes),
         "tasks_failed": [
             {"task": str(o.folder), "kind": o.status.get("kind"), "reason": o.reason}
@@ -70,6 +72,47 @@ def status(path: Path) -> dict[str, Any]:
         "cost": costs(folder),
         "iterations": records,
     }
+
+
+def in_hand(folder: RunFolder, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how far the present stage is, and how long it still takes.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    stages : list of dict
+        Events with which the stages began; the last is the present one.
+
+    Returns
+    -------
+    dict
+        ``done`` and ``tasks``, and ``seconds_left`` at the pace of this stage or, as long as none
+        of its tasks has finished, at that of the last one of its kind; None if there is none.
+    """
+    present = stages[-1]
+    kind = present["name"].rpartition(": ")[2]
+    same = [s for s in stages if s["name"].rpartition(": ")[2] == kind]
+    ended = [task_times(folder, stage) for stage in same]
+    paces = [(t[-1] - s["time"]) / len(t) for s, t in zip(same, ended) if t]
+    left = present["tasks"] - present["cached"] - len(ended[-1])
+    seconds = None
+    if paces:
+        since = time.time() - max([present["time"], *ended[-1]])
+        seconds = round(max(0.0, left * paces[-1] - since))
+    return {
+        "done": present["cached"] + len(ended[-1]),
+        "tasks": present["tasks"],
+        "seconds_left": seconds,
+    }
+
+
+def task_times(folder: RunFolder, stage: dict[str, Any]) -> list[float]:
+    """Return when tasks of a stage ended, since it began the last time."""
+    return [
+        e["time"]
+        for e in folder.events("task")
+        if e["stage"] == stage["name"] and e["time"] >= stage["time"]
+    ]
 
 
 def open_run(path: Path) -> RunFolder:

@@ -28,7 +28,23 @@ else:
     _Mixed = object
 
 
-class ModelGradient(_Mixed):
+class _WithModel(_Mixed):
+    """What both classes of gradients share: they take over a gradient object of PySCF."""
+
+    def __init__(self, gradient: Any) -> None:
+        self.__dict__.update(gradient.__dict__)
+
+    def _orbitals(self, mo_energy: Any, mo_coeff: Any, mo_occ: Any) -> tuple[Any, Any, Any]:
+        """Energies, coefficients and occupations; those of the field where none are given."""
+        mf = self.base
+        return (
+            mf.mo_energy if mo_energy is None else mo_energy,
+            mf.mo_coeff if mo_coeff is None else mo_coeff,
+            mf.mo_occ if mo_occ is None else mo_occ,
+        )
+
+
+class ModelGradient(_WithModel):
     """Mixed into PySCF's gradient class of the base method.
 
     With orbital energies of the whole Fock matrix, the base class contributes the motion of the
@@ -38,37 +54,28 @@ class ModelGradient(_Mixed):
 
     __name_mixin__ = "Neural"
 
-    def __init__(self, gradient: Any) -> None:
-        self.__dict__.update(gradient.__dict__)
-
     def grad_elec(
         self, mo_energy: Any = None, mo_coeff: Any = None, mo_occ: Any = None, atmlst: Any = None
     ) -> Array:
         """Electronic part of dE/dX (atoms, 3), hartree/bohr."""
         mf = self.base
-        mo_coeff = mf.mo_coeff if mo_coeff is None else mo_coeff
-        mo_occ = mf.mo_occ if mo_occ is None else mo_occ
+        _, mo_coeff, mo_occ = self._orbitals(mo_energy, mo_coeff, mo_occ)
         base = super().grad_elec(mo_energy, mo_coeff, mo_occ, atmlst)
         own = explicit_gradient(mf, np.asarray(mf.make_rdm1(mo_coeff, mo_occ)))
         return np.asarray(base) + (own if atmlst is None else own[list(atmlst)])
 
 
-class ResponseGradient(_Mixed):
+class ResponseGradient(_WithModel):
     """Mixed into PySCF's gradient class when the model is added to the base method's field."""
 
     __name_mixin__ = "Perturbed"
-
-    def __init__(self, gradient: Any) -> None:
-        self.__dict__.update(gradient.__dict__)
 
     def grad_elec(
         self, mo_energy: Any = None, mo_coeff: Any = None, mo_occ: Any = None, atmlst: Any = None
     ) -> Array:
         """Electronic part of dE/dX (atoms, 3), hartree/bohr."""
         mf = self.base
-        mo_energy = mf.mo_energy if mo_energy is None else mo_energy
-        mo_coeff = mf.mo_coeff if mo_coeff is None else mo_coeff
-        mo_occ = mf.mo_occ if mo_occ is None else mo_occ
+        mo_energy, mo_coeff, mo_occ = self._orbitals(mo_energy, mo_coeff, mo_occ)
         base = np.asarray(super().grad_elec(mo_energy, mo_coeff, mo_occ, atmlst))
         own = explicit_gradient(mf, np.asarray(mf.make_rdm1(mo_coeff, mo_occ)))
         fock = response_fock(mf, mo_energy, mo_coeff, mo_occ)

@@ -76,10 +76,14 @@ def has_moments(config: Any) -> bool:
     return isinstance(config, MomentConfig) or deeppot_table.is_tabulated(config)
 
 
+def _module_of_moments(config: Any) -> Any:
+    """Return the module of an architecture that has ``moments`` and ``trainable_pull``."""
+    return moments if isinstance(config, MomentConfig) else deeppot_table
+
+
 def frame_moments(vectors: Any, species: Any, config: Any, elements: int) -> Any:
     """Moments of the neighbours of each atom, (n, ...), where the architecture has them."""
-    module = moments if isinstance(config, MomentConfig) else deeppot_table
-    return module.moments(vectors, species, config, elements)
+    return _module_of_moments(config).moments(vectors, species, config, elements)
 
 
 def element_energies_from_moments(params: Params, config: Any, element: int, *rows: Any) -> Any:
@@ -159,9 +163,8 @@ def batch_gradient(
             return jnp.sum(e), e
 
         gradient, found = jax.grad(total, has_aux=True)(batch.moments)
-        module = moments if isinstance(config, MomentConfig) else deeppot_table
-        pairs = module.trainable_pull(batch.vectors, batch.species, config, len(segments), gradient)
-        return found, pairs
+        pull = _module_of_moments(config).trainable_pull
+        return found, pull(batch.vectors, batch.species, config, len(segments), gradient)
 
     def whole(vectors: Any) -> tuple[Any, Any]:
         def energies(element: int, v: Any, species: Any) -> Any:

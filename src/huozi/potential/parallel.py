@@ -34,17 +34,16 @@ def join_processes(place: str) -> None:
     ValueError
         If `place` is neither.
     """
+    found = re.fullmatch(r"([^,]+:\d+),(\d+)/(\d+)", place)
     if place == "auto":
         jax.distributed.initialize()
-        _connect()
-        return
-    found = re.fullmatch(r"([^,]+:\d+),(\d+)/(\d+)", place)
-    if found is None or int(found[2]) >= int(found[3]):
+    elif found is not None and int(found[2]) < int(found[3]):
+        jax.distributed.initialize(found[1], int(found[3]), int(found[2]))
+    else:
         raise ValueError(
             f"{place!r} is no place among processes; give auto (Slurm, Open MPI) or "
             "HOST:PORT,INDEX/COUNT with INDEX from 0, such as node1:12345,0/2"
         )
-    jax.distributed.initialize(found[1], int(found[3]), int(found[2]))
     _connect()
 
 

@@ -40,7 +40,7 @@ SETTINGS = {
     "initial": 6,
     "control": 3,
     "models": 2,
-    "quorum": 0.3,
+    "quorum": 0.4,
     "explore": {
         "temperatures": [300, 900],
         "picoseconds": [0.04],

@@ -106,4 +106,4 @@ def test_the_command_names_every_mistake(tmp_path: Path) -> None:
     assert "did you mean method?" in text
     assert "smearing" in text
     result = CliRunner().invoke(app, [*command, "--engine", "vasp"])
-    assert "pyscf, xtb, gpaw, cp2k, ase, huozi-functional" in str(result.exception)
+    assert "pyscf, xtb, gpaw, cp2k, ase, huozi-functional, wavefunction" in str(result.exception)

@@ -24,7 +24,9 @@ def label(
     out: Annotated[Path, typer.Option(help="extxyz file for the labelled frames.")],
     engine: Annotated[
         str | None,
-        typer.Option(help="pyscf, xtb, gpaw, cp2k, ase (any ASE calculator), huozi-functional."),
+        typer.Option(
+            help="pyscf, xtb, gpaw, cp2k, ase (any ASE calculator), huozi-functional, wavefunction."
+        ),
     ] = None,
     method: Annotated[
         str | None,

@@ -37,6 +37,8 @@ class Reference:
         ``file#index``, for messages.
     density : (nao, nao) or (2, nao, nao) array, optional
         One-particle density matrix in the atomic orbitals of PySCF; two are of the spins.
+    energy_error : float, optional
+        Standard error of an energy that comes from sampling, hartree.
     """
 
     numbers: Array
@@ -47,6 +49,7 @@ class Reference:
     spin: int = 0
     source: str = ""
     density: Array | None = None
+    energy_error: float | None = None
 
     def molecule(self, orbitals: Any) -> gto.Mole:
         """Return PySCF's molecule in an orbital basis."""
@@ -75,8 +78,8 @@ def read_references(paths: Sequence[str | Path]) -> list[Reference]:
     (hartree); optionally ``force.npy`` (hartree per unit of length), ``unit.raw`` (Bohr, which
     is also the default, or Angstrom), ``dm.npy`` (density matrices in PySCF's orbitals),
     ``conv.npy``, ``charge.raw`` and ``spin.raw``. Other
-    formats are those of `huozi.systems.read`, in eV and Å, with ``charge`` and ``spin`` of a
-    frame in its ``info``.
+    formats are those of `huozi.systems.read`, in eV and Å, with ``charge`` and ``spin`` (or
+    ``multiplicity``) of a frame in its ``info``.
 
     Raises
     ------
@@ -188,7 +191,8 @@ def _read_frames(path: Path) -> list[Reference]:
             raise ValueError(f"{frame.source} is periodic; functionals are learned from molecules")
         if frame.info.get("converged", True) in (False, "False", "F"):
             raise ValueError(f"{frame.source}: the label is marked as not converged; remove it")
-        forces = frame.labels.forces
+        forces, error = frame.labels.forces, frame.labels.energy_error
+        spin = frame.info.get("spin", int(frame.info.get("multiplicity", 1)) - 1)
         frames.append(
             Reference(
                 np.asarray(frame.system.species, int),
@@ -196,8 +200,9 @@ def _read_frames(path: Path) -> list[Reference]:
                 frame.labels.energy / HARTREE,
                 None if forces is None else forces * BOHR / HARTREE,
                 int(frame.info.get("charge", 0)),
-                int(frame.info.get("spin", 0)),
+                int(spin),
                 frame.source,
+                energy_error=None if error is None else error / HARTREE,
             )
         )
     return frames

@@ -68,7 +68,8 @@ class Target:
     """A sample and what the reference has beyond the base method at its density.
 
     `kinds` (m,) are elements, `energy` is in hartree, `forces` (3 natm,) in hartree/bohr or None,
-    `pull` (probes,) what it should be; None, without a reference density, is zero.
+    `pull` (probes,) what it should be; None, without a reference density, is zero. `weight`
+    multiplies that of the energy.
     """
 
     kinds: Array
@@ -77,6 +78,7 @@ class Target:
     energy: float
     forces: Array | None
     pull: Array | None = None
+    weight: float = 1.0
 
     def aim(self, config: FitConfig) -> tuple[float, Array]:
         """Weight and wanted value of the pull."""
@@ -86,7 +88,12 @@ class Target:
 
 
 def target(
-    sample: Sample, model: Model, kinds: Array, energy: float, forces: Array | None
+    sample: Sample,
+    model: Model,
+    kinds: Array,
+    energy: float,
+    forces: Array | None,
+    weight: float = 1.0,
 ) -> Target:
     """Subtract the base method's part, that is all but the part of the model that was sampled."""
     slopes = np.asarray(_slopes(model.params, kinds, sample.features))
@@ -94,7 +101,7 @@ def target(
     beyond = None if forces is None else (forces - sample.forces).ravel() - own[:-PROBES]
     pull = own[-PROBES:] + sample.missing if len(sample.missing) else None
     excess = energy - (sample.energy - sample.delta)
-    return Target(kinds, sample.features, sample.motions, excess, beyond, pull)
+    return Target(kinds, sample.features, sample.motions, excess, beyond, pull, weight)
 
 
 @jax.jit
@@ -191,8 +198,9 @@ def _linear_rows(
         j = t.motions[own][:, chosen].sum(0) / scale[:, None]
         moves.append(np.concatenate([np.zeros((1, j.shape[1])), j]).T)
     motion = np.concatenate(moves, axis=1)
-    rows = [config.energy_weight / atoms * np.array(energy)[None]]
-    values = [np.array([config.energy_weight / atoms * t.energy])]
+    weight = t.weight * config.energy_weight / atoms
+    rows = [weight * np.array(energy)[None]]
+    values = [np.array([weight * t.energy])]
     if t.forces is not None:
         rows.append(-config.force_weight * motion[:-PROBES])
         values.append(config.force_weight * t.forces)

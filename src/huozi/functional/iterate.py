@@ -31,6 +31,7 @@ from huozi.functional.model import Model, load_model, zero_model
 from huozi.functional.projection import Array, published_basis
 from huozi.functional.samples import Sample, take_sample
 from huozi.functional.scf import attach, base_method, orbital_digests
+from huozi.systems import weights_of_errors
 
 KCAL = 627.5094740631
 """One hartree, kcal/mol."""
@@ -247,11 +248,14 @@ def fit_samples(
 ) -> Model:
     """Fit a model to the converged fields of the current one."""
     targets = []
-    for frame, sample in zip(frames, samples, strict=True):
+    errors = [f.energy_error and f.energy_error / len(f.numbers) for f in frames]
+    weights = np.sqrt(weights_of_errors(errors))
+    for frame, sample, weight in zip(frames, samples, weights, strict=True):
         if sample.converged:
             symbols = frame_symbols(frame)
             kinds = np.array([model.elements.index(s) for s in symbols])
-            targets.append(target(sample, model, kinds, frame.energy, frame.forces))
+            labels = (frame.energy, frame.forces, float(weight))
+            targets.append(target(sample, model, kinds, *labels))
     return fit(targets, model, config)
 
 

@@ -106,19 +106,21 @@ def _stack(group: list[Target], config: FitConfig) -> tuple[Array, ...]:
         np.stack(forces),
         np.array([t.aim(config)[0] for t in group]),
         np.stack([t.aim(config)[1] for t in group]),
+        np.array([t.weight for t in group]),
     )
 
 
 def _misfit(params: Params, group: tuple[Array, ...], config: FitConfig) -> Any:
     """Weighted squares of energies, forces and pulls of samples of one shape."""
-    kinds, features, motions, energies, forces, weights, pulls = group
+    kinds, features, motions, energies, forces, weights, pulls, certain = group
 
     def frame(k: Any, x: Any) -> Any:
         return jax.value_and_grad(lambda y: jnp.sum(atomic_energies(params, k, y)))(x)
 
     energy, slopes = jax.vmap(frame)(kinds, features)
     change = jnp.einsum("sif,sifd->sd", slopes, motions)
-    total = jnp.sum((config.energy_weight / kinds.shape[1] * (energy - energies)) ** 2)
+    scale = certain * config.energy_weight / kinds.shape[1]
+    total = jnp.sum((scale * (energy - energies)) ** 2)
     total += jnp.sum(weights[:, None] ** 2 * (change[:, -PROBES:] - pulls) ** 2)
     if forces.shape[1]:
         total += config.force_weight**2 * jnp.sum((change[:, :-PROBES] + forces) ** 2)

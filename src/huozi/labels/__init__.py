@@ -11,6 +11,7 @@ from huozi.labels.settings import (
     GpawLevel,
     Level,
     PyscfLevel,
+    WaveFunctionLevel,
     XtbLevel,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "Labeller",
     "Level",
     "PyscfLevel",
+    "WaveFunctionLevel",
     "XtbLevel",
     "isolated_atoms",
     "label",

@@ -55,6 +55,7 @@ _CLASSES = {
     "cp2k": "huozi.labels.cp2k_engine:Cp2kLabeller",
     "ase": "huozi.labels.ase_engine:AseLabeller",
     "huozi-functional": "huozi.labels.functional_engine:FunctionalLabeller",
+    "wavefunction": "huozi.labels.wavefunction_engine:WaveFunctionLabeller",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,12 +50,9 @@ def label_frame(folder: Path, inputs: dict[str, Any], files: dict[str, Path]) ->
     labeller = make_labeller(LEVEL.validate_python(inputs["level"]))
     atoms = Atoms(**inputs["atoms"], info=inputs["state"])
     labels = labeller.label(atoms)
-    return {
-        "energy": labels.energy,
-        "forces": None if labels.forces is None else labels.forces.tolist(),
-        "virial": None if labels.virial is None else labels.virial.tolist(),
-        "code": labeller.code,
-    }
+    numbers = dataclasses.asdict(labels)
+    plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in numbers.items()}
+    return plain | {"code": labeller.code}
 
 
 def label_task(frame: Frame, level: Level) -> Task:
@@ -110,11 +108,8 @@ def label(
 
 def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: Level) -> Frame:
     """Return the frame with a label and where it comes from."""
-    labels = Labels(
-        found["energy"],
-        None if found["forces"] is None else np.array(found["forces"]),
-        None if found["virial"] is None else np.array(found["virial"]),
-    )
+    numbers = {k: found.get(k) for k in (field.name for field in dataclasses.fields(Labels))}
+    labels = Labels(**{k: np.array(v) if isinstance(v, list) else v for k, v in numbers.items()})
     origin = {
         "level": labeller.level,
         "code": found["code"],

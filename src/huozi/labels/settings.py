@@ -148,8 +148,25 @@ class FunctionalLevel(_Level):
         return str(value)
 
 
+class WaveFunctionLevel(_Level):
+    """A neural wave function of each frame (`huozi wavefunction`): small molecules, error bars."""
+
+    engine: Literal["wavefunction"] = "wavefunction"
+    method: Literal["psiformer", "ferminet"] = Field("psiformer", description="Ansatz.")
+    steps: int = Field(2000, ge=1, description="Steps of the optimisation.")
+    walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
+    samples: int = Field(400, ge=2, description="Samples of every walker for the label.")
+    seed: int = Field(0, ge=0, description="Seed of the optimisation; samples have the next one.")
+    energy_error: float = Field(
+        0.03, gt=0, description="Largest standard error of an energy that is a label, eV."
+    )
+    forces_error: float = Field(
+        0.1, gt=0, description="Forces with a larger standard error are left out, eV/Å."
+    )
+
+
 Level = Annotated[
-    PyscfLevel | XtbLevel | GpawLevel | Cp2kLevel | AseLevel | FunctionalLevel,
+    PyscfLevel | XtbLevel | GpawLevel | Cp2kLevel | AseLevel | FunctionalLevel | WaveFunctionLevel,
     Field(discriminator="engine"),
 ]
 LEVEL: TypeAdapter[Level] = TypeAdapter(Level)
@@ -160,4 +177,5 @@ ENGINES: dict[str, type[_Level]] = {
     "cp2k": Cp2kLevel,
     "ase": AseLevel,
     "huozi-functional": FunctionalLevel,
+    "wavefunction": WaveFunctionLevel,
 }

@@ -8,7 +8,7 @@ compositions of the frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from huozi.arrays import jax
 from huozi.neighbors import Neighbors, build_neighbors, displacements
 from huozi.potential.architectures import frame_moments, has_moments
-from huozi.systems import Dataset, Frame
+from huozi.systems import Dataset, Frame, weights_of_errors
 
 Array = NDArray[Any]
 MOMENT_ROWS = 256
@@ -48,6 +48,8 @@ class PreparedFrame:
         Sum of the atoms' E0, eV.
     frame : Frame
         The frame itself, labels included.
+    energy_weight, force_weight : float, (n,) array
+        Of the labels, by their standard errors; 1 without.
     """
 
     order: Array
@@ -59,6 +61,8 @@ class PreparedFrame:
     moments: Array
     reference: float
     frame: Frame
+    energy_weight: float
+    force_weight: Array
 
 
 @jax.tree_util.register_dataclass
@@ -77,7 +81,7 @@ class Batch:
     energy : (F,), forces : (A, 3), virial : (F, 3, 3) or None
         Labels above E0, eV and eV/Å, float32; None when no frame of the data has a virial.
     energy_weight : (F,), force_weight : (A,), virial_weight : (F,)
-        1 where there is a label, else 0.
+        1 where there is an exact label, less by its standard error, 0 where there is none.
     """
 
     vectors: Any
@@ -188,14 +192,36 @@ def prepare(
     ]
     width = max((t.index.shape[1] for t in tables), default=0)
     prepared = []
-    for frame, table in zip(dataset, tables, strict=True):
+    weights = _label_weights(dataset)
+    for frame, table, given in zip(dataset, tables, weights, strict=True):
         rows = element_rows(frame.system.species, elements, frame.source or "frame")
-        prepared.append(_prepare_one(frame, table, rows, width, np.asarray(e0), config))
+        prepared.append(_prepare_one(frame, table, rows, width, np.asarray(e0), config, given))
     return prepared
 
 
+def _label_weights(dataset: Dataset) -> Iterator[tuple[float, Array]]:
+    """Weights of the energy and of every atom's force, by their standard errors."""
+    labels = [frame.labels for frame in dataset]
+    sizes = [len(frame) for frame in dataset]
+    energies = weights_of_errors(
+        [
+            None if each.energy_error is None else each.energy_error / np.sqrt(size)
+            for each, size in zip(labels, sizes, strict=True)
+        ]
+    )
+    forces = weights_of_errors([each.forces_error for each in labels])
+    for energy, force, size in zip(energies, forces, sizes, strict=True):
+        yield float(energy), np.broadcast_to(force, (size, 3)).mean(1)
+
+
 def _prepare_one(
-    frame: Frame, table: Neighbors, rows: Array, width: int, e0: Array, config: Any
+    frame: Frame,
+    table: Neighbors,
+    rows: Array,
+    width: int,
+    e0: Array,
+    config: Any,
+    weights: tuple[float, Array],
 ) -> PreparedFrame:
     order = np.argsort(rows, kind="stable")
     index, reverse, shift, mask = _sorted_table(table, order)
@@ -222,6 +248,8 @@ def _prepare_one(
         ),
         reference=float(e0[rows].sum()),
         frame=frame,
+        energy_weight=weights[0],
+        force_weight=weights[1][order],
     )
 
 
@@ -304,9 +332,9 @@ def assemble(frames: Sequence[PreparedFrame], capacity: Capacity) -> Batch:
         atoms[f] = len(item.order)
         labels = item.frame.labels
         if labels.energy is not None:
-            energy[f], energy_weight[f] = labels.energy - item.reference, 1
+            energy[f], energy_weight[f] = labels.energy - item.reference, item.energy_weight
         if labels.forces is not None:
-            forces[place], force_weight[place] = labels.forces[item.order], 1
+            forces[place], force_weight[place] = labels.forces[item.order], item.force_weight
         if labels.virial is not None:
             virial[f], virial_weight[f] = labels.virial, 1
     return Batch(

@@ -3,7 +3,7 @@
 from huozi.systems.checks import check
 from huozi.systems.e0 import fit_e0
 from huozi.systems.finding import Finding
-from huozi.systems.frame import Dataset, Frame, Labels, System
+from huozi.systems.frame import Dataset, Frame, Labels, System, weights_of_errors
 from huozi.systems.io import read, write
 from huozi.systems.splits import Split, data_digest, split
 from huozi.systems.summary import DatasetInfo, info
@@ -22,5 +22,6 @@ __all__ = [
     "info",
     "read",
     "split",
+    "weights_of_errors",
     "write",
 ]

@@ -283,6 +283,8 @@ def _write_frame(stream: TextIO, frame: Frame, lost: set[str]) -> None:
     }
     if labels.forces is not None:
         columns["forces"] = np.asarray(labels.forces, np.float64)
+    if labels.forces_error is not None:
+        columns["forces_error"] = np.asarray(labels.forces_error, np.float64)
     pairs: dict[str, Any] = {}
     if system.cell.any():
         pairs["Lattice"] = np.asarray(system.cell, np.float64).ravel()
@@ -292,6 +294,8 @@ def _write_frame(stream: TextIO, frame: Frame, lost: set[str]) -> None:
     pairs["Properties"] = ":".join(_describe(k, v) for k, v in columns.items())
     if labels.energy is not None:
         pairs["energy"] = labels.energy
+    if labels.energy_error is not None:
+        pairs["energy_error"] = labels.energy_error
     if labels.virial is not None:
         if stress_has_meaning(system):
             pairs["stress"] = (-labels.virial / system.volume).ravel(order="F")

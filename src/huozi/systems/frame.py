@@ -24,6 +24,23 @@ def voigt_stress(virial: Array, volume: float) -> Array:
     return np.asarray(stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
 
 
+def weights_of_errors(errors: Sequence[Any]) -> list[Any]:
+    """Weights of labels by their standard errors: m / (m + error^2), 1 where there is no error.
+
+    Times m^-1 that is the inverse of a variance to which every label adds m, the median of all
+    squared errors: what a model cannot fit anyway. Exact labels count most, no label everything.
+
+    Parameters
+    ----------
+    errors : sequence of floats, arrays or None
+    """
+    known = [np.ravel(e) for e in errors if e is not None]
+    square = float(np.median(np.concatenate(known) ** 2)) if known else 0.0
+    if square == 0:
+        return [1.0 if e is None else np.ones(np.shape(e)) for e in errors]
+    return [1.0 if e is None else square / (square + np.square(e)) for e in errors]
+
+
 @dataclass(frozen=True, eq=False)
 class System:
     """Atoms in a cell.
@@ -89,11 +106,15 @@ class Labels:
     virial : (3, 3) float array, optional
         eV; minus the derivative of the energy with respect to strain, that is minus the
         volume times ASE's stress (positive diagonal under compression, as in deepmd).
+    energy_error, forces_error : float, (n, 3) float array, optional
+        Standard errors of labels that come from sampling, eV and eV/Å.
     """
 
     energy: float | None = None
     forces: Array | None = None
     virial: Array | None = None
+    energy_error: float | None = None
+    forces_error: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

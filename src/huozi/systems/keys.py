@@ -8,7 +8,7 @@ user knows which one is the reference.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,10 @@ _NAMES = {
     "forces": ("forces", "force"),
     "stress": ("stress",),
     "virial": ("virial", "virials"),
+    "energy_error": ("energy_error",),
+    "forces_error": ("forces_error",),
 }
+_COLUMNS = ("forces", "forces_error")
 _QUANTITY = {p + n: q for q, names in _NAMES.items() for n in names for p in _PREFIXES}
 
 
@@ -104,11 +107,12 @@ def label_frame(frame: Frame, use: KeyUse) -> Frame:
         if twin in use.chosen and other not in use.chosen:
             found[other] = None
     keys = {q: key for q, key in found.items() if key is not None}
-    energy, forces = keys.get("energy"), keys.get("forces")
     labels = Labels(
-        energy=None if energy is None else _energy(frame.info[energy], energy, frame),
-        forces=None if forces is None else _forces(frame.arrays[forces], forces, frame),
+        energy=_energy(keys.get("energy"), frame),
+        forces=_forces(keys.get("forces"), frame),
         virial=_virial(keys, frame, use),
+        energy_error=_positive(_energy, keys.get("energy_error"), frame),
+        forces_error=_positive(_forces, keys.get("forces_error"), frame),
     )
     taken = set(keys.values())
     info = {k: v for k, v in frame.info.items() if k not in taken and not names_label(k)}
@@ -120,17 +124,17 @@ def label_frame(frame: Frame, use: KeyUse) -> Frame:
 
 def names_label(key: str) -> bool:
     """Tell whether a reader would take the key of a frame for a label."""
-    return _QUANTITY.get(key.lower(), "forces") != "forces"
+    return _QUANTITY.get(key.lower(), "forces") not in _COLUMNS
 
 
 def names_forces(key: str) -> bool:
-    """Tell whether a reader would take the per-atom column for forces."""
-    return _QUANTITY.get(key.lower()) == "forces"
+    """Tell whether a reader would take the per-atom column for forces or their errors."""
+    return _QUANTITY.get(key.lower()) in _COLUMNS
 
 
 def _place(quantity: str, frame: Frame) -> Mapping[str, Any]:
     """Return where to look: forces are columns of the atoms, all else are keys of the frame."""
-    return frame.arrays if quantity == "forces" else frame.info
+    return frame.arrays if quantity in _COLUMNS else frame.info
 
 
 def _key_of(quantity: str, values: Mapping[str, Any], source: str, use: KeyUse) -> str | None:
@@ -160,21 +164,34 @@ def _shown(value: Any) -> str:
     return f" = {value:.10g}" if isinstance(value, (int, float, np.number)) else ""
 
 
-def _energy(value: Any, key: str, frame: Frame) -> float:
+def _energy(key: str | None, frame: Frame) -> float | None:
+    if key is None:
+        return None
+    value = frame.info[key]
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "fiu":
         raise ValueError(f"{frame.source}: {key!r} should be one number (eV), found {value!r}")
     return float(array.reshape(()))
 
 
-def _forces(value: Any, key: str, frame: Frame) -> Array:
-    array = np.asarray(value)
+def _forces(key: str | None, frame: Frame) -> Array | None:
+    if key is None:
+        return None
+    array = np.asarray(frame.arrays[key])
     if array.shape != (len(frame), 3) or array.dtype.kind not in "fiu":
         raise ValueError(
             f"{frame.source}: {key!r} should hold ({len(frame)}, 3) numbers (eV/Å), found an "
             f"array of shape {array.shape}"
         )
     return array.astype(np.float64)
+
+
+def _positive(label: Callable[[str | None, Frame], Any], key: str | None, frame: Frame) -> Any:
+    """Read standard errors of a label; none may be negative or missing."""
+    values = label(key, frame)
+    if values is not None and not (np.isfinite(values).all() and (np.asarray(values) >= 0).all()):
+        raise ValueError(f"{frame.source}: {key!r} should hold standard errors, finite and >= 0")
+    return values
 
 
 def _virial(keys: dict[str, str], frame: Frame, use: KeyUse) -> Array | None:

@@ -1,0 +1,66 @@
+"""A neural wave function of each frame (`huozi.wavefunction`) as a label engine."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree
+
+from huozi.labels.labeller import LabelError, charge_and_multiplicity, checked, require
+from huozi.labels.settings import WaveFunctionLevel
+from huozi.systems import Labels
+
+
+class WaveFunctionLabeller:
+    """Energies with standard errors, and forces where their errors are small enough."""
+
+    def __init__(self, level: WaveFunctionLevel) -> None:
+        require("pyscf", "2.6", "pip install 'huozi[pyscf]'")
+        # Found by name: neither package depends on the other.
+        self._wavefunction = importlib.import_module("huozi.wavefunction")
+        self._level = level
+        self.code = f"huozi {importlib.metadata.version('huozi')}"
+        self.level = f"VMC({level.method}, {level.steps} steps of {level.walkers} walkers)"
+
+    def label(self, atoms: Atoms) -> Labels:
+        """See `huozi.labels.Labeller`."""
+        level, module = self._level, self._wavefunction
+        charge, multiplicity = charge_and_multiplicity(atoms, level)
+        if atoms.pbc.any():
+            raise LabelError("wave functions are for molecules; the frame is periodic")
+        text = "; ".join(f"{a.symbol} {' '.join(map(repr, map(float, a.position)))}" for a in atoms)
+        try:
+            molecule = module.Molecule.parse(text, "angstrom", charge, multiplicity - 1)
+            settings = {"steps": level.steps, "walkers": level.walkers, "seed": level.seed}
+            settings["ansatz"] = {"kind": level.method}
+            config = module.TrainConfig.model_validate(settings)
+            trained = module.build(molecule, config.ansatz).train(config=config)
+            found = trained.evaluate(steps=level.samples, seed=level.seed + 1)
+        except ValueError as error:
+            raise LabelError(str(error)) from error
+        self._refuse(found.energy_Ha, found.stderr_Ha, molecule)
+        forces, errors = (
+            np.array(values) * Hartree / Bohr
+            for values in (found.forces_Ha_per_bohr, found.forces_stderr)
+        )
+        labels = Labels(found.energy_Ha * Hartree, energy_error=found.stderr_Ha * Hartree)
+        if errors.max() <= level.forces_error:
+            labels = Labels(labels.energy, forces, None, labels.energy_error, errors)
+        return checked(labels, atoms)
+
+    def _refuse(self, energy: float, error: float, molecule: object) -> None:
+        """Raise for an energy that is too uncertain, or above that of a cheaper method."""
+        if error * Hartree > self._level.energy_error:
+            raise LabelError(
+                f"the energy has a standard error of {error * Hartree:.3f} eV, above energy_error "
+                f"({self._level.energy_error:g} eV); use more samples or steps"
+            )
+        for name, other in self._wavefunction.reference_energies(molecule).items():
+            if energy > other + 3 * error:
+                raise LabelError(
+                    f"the energy is {(energy - other) * Hartree:.3f} eV above that of {name}: "
+                    "the optimisation has not converged; use more steps"
+                )

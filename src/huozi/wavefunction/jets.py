@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax, jnp
+from huozi.wavefunction import elimination
 
 Array = jax.Array
 Value = Any
@@ -192,9 +193,8 @@ def determinant(matrix: Value) -> Value:
     if n <= 3:
         return _expand(matrix, n)
     if not isinstance(matrix, Jet):
-        return jnp.linalg.det(matrix)
-    value = jnp.linalg.det(matrix.value)
-    inverse = jnp.linalg.inv(matrix.value)
+        return elimination.determinant(matrix)
+    value, inverse = elimination.determinant_and_inverse(matrix.value)
     product = inverse @ matrix.stack[1:]
     trace = jnp.trace(product, axis1=-2, axis2=-1)
     rows = product[:-1]

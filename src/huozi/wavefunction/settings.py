@@ -54,7 +54,9 @@ class TrainConfig(BaseModel):
     clip: float = Field(
         10.0, gt=0, description="Mean deviations from the median beyond which energies are clipped."
     )
-    chunk: int = Field(64, ge=1, description="Walkers whose local energy is computed at once.")
+    chunk: int | None = Field(
+        None, ge=1, description="Walkers whose local energy is computed at once. [by electrons]"
+    )
     checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
 
     @classmethod

@@ -81,8 +81,8 @@ class VMC:
     molecules: Molecule | Sequence[Molecule]
     wave_function: Any
 
-    def problems(self, chunk: int) -> tuple[Problem, ...]:
-        """Every geometry with the ansatz.
+    def problems(self, chunk: int | None = None) -> tuple[Problem, ...]:
+        """Every geometry with the ansatz; by itself `chunk` is what fits a processor's cache.
 
         Raises
         ------
@@ -99,6 +99,7 @@ class VMC:
                     f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
                     f"({other.up} + {other.down})"
                 )
+        chunk = chunk or min(64, max(8, 1024 // first.electrons**2))
         return tuple(Problem(molecule, self.wave_function, chunk) for molecule in molecules)
 
     def train(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from huozi.potential.parallel import device_mesh, join_processes
+from huozi.arrays import device_mesh
+from huozi.potential.parallel import join_processes
 from huozi.systems import Dataset, write
 from tests.potential.conftest import morse_frames
 

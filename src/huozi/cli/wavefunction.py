@@ -40,6 +40,14 @@ def train(
         int | None, typer.Option(help="Make this many steps instead of filling a budget.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Devices that share the walkers; a processor counts as several with "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=N. [default: 1]",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML or JSON file of settings; see docs/wavefunction.md.")
     ] = None,
@@ -56,7 +64,7 @@ def train(
     _one_thread_for_small_matrices()
     from huozi.wavefunction import TrainConfig, build
 
-    given = {"budget": budget, "steps": steps, "seed": seed}
+    given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
     settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
     geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin)]
     with _display() as report:

@@ -14,9 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from huozi.arrays import jax
+from huozi.arrays import AXIS, jax
 
-AXIS = "device"
 WHOLE, SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
@@ -74,24 +73,6 @@ def agreed(value: float) -> float:
     if jax.process_count() == 1:
         return value
     return float(multihost_utils.broadcast_one_to_all(np.float64(value)))
-
-
-def device_mesh(count: int) -> Mesh | None:
-    """Return the devices of a training; None for a single one.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer devices, or several processes of which some would have none.
-    """
-    available = jax.device_count()
-    if count > available or (jax.process_count() > 1 and count != available):
-        raise ValueError(
-            f"devices: {count} are asked for, {available} are there, in {jax.process_count()} "
-            "processes; several processes use all devices, and one processor counts as several "
-            "with XLA_FLAGS=--xla_force_host_platform_device_count=N"
-        )
-    return Mesh(np.array(jax.devices()[:count]), (AXIS,)) if count > 1 else None
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:

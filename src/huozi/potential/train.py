@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from huozi import __version__
-from huozi.arrays import jax, jnp
+from huozi.arrays import device_mesh, jax, jnp
 from huozi.files import atomic_path, write_json
 from huozi.potential.architectures import fold, init
 from huozi.potential.batch import assemble, choose_capacity, pack
@@ -32,7 +32,6 @@ from huozi.potential.optimize import (
 )
 from huozi.potential.parallel import (
     agreed,
-    device_mesh,
     distribute,
     gather,
     is_first,

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding, PartitionSpec
 
-from huozi.arrays import jax, jnp
+from huozi.arrays import AXIS, device_mesh, jax, jnp
 from huozi.wavefunction import jets, sampler
 from huozi.wavefunction.geometries import select, spread, stack
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
@@ -75,12 +76,15 @@ class Problem:
     molecule : Molecule
     wave_function : Psiformer or another ansatz
     chunk : int
-        Walkers whose local energy is computed at once.
+        Walkers whose local energy is computed at once by a device.
+    devices : int
+        That share the walkers; divides their number.
     """
 
     molecule: Molecule
     wave_function: Any
     chunk: int = 64
+    devices: int = 1
 
     def energies(self, params: Params, x: Array) -> Array:
         """Local energies of walkers (B, N, 3), hartree."""
@@ -89,8 +93,8 @@ class Problem:
     def measure(self, params: Params, x: Array) -> tuple[Array, ForceTerms]:
         """Local energies of walkers (B, N, 3), hartree, and terms of the forces (B, M, 3)."""
         charges, nuclei = _arrays(self.molecule)
-        chunk = min(self.chunk, x.shape[0])
-        electronic, terms = _measure(self.wave_function, chunk, params, charges, nuclei, x)
+        shape = (min(self.chunk, x.shape[0] // self.devices), self.devices)
+        electronic, terms = _measure(self.wave_function, shape, params, charges, nuclei, x)
         return electronic + self.molecule.nuclear_repulsion, terms
 
     def sweep(
@@ -98,11 +102,21 @@ class Problem:
     ) -> tuple[Array, Array, Array]:
         """Metropolis moves; new walkers, log|psi| there, and the acceptance."""
         charges, nuclei = _arrays(self.molecule)
-        return _sweep(self.wave_function, moves, params, charges, nuclei, x, key, width)
+        shape = (moves, self.devices)
+        return _sweep(self.wave_function, shape, params, charges, nuclei, x, key, width)
 
 
 def _arrays(molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
     return np.array(molecule.charges, float), molecule.nuclei
+
+
+def _shared(x: Array, devices: int, axis: int) -> Array:
+    """Split walkers, along `axis`, over devices."""
+    mesh = device_mesh(devices)
+    if mesh is None:
+        return x
+    place = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+    return jax.lax.with_sharding_constraint(x, place)
 
 
 def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Array:
@@ -111,20 +125,34 @@ def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Arr
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _measure(
-    wave_function: Any, chunk: int, params: Params, charges: Array, nuclei: Array, x: Array
+    wave_function: Any,
+    shape: tuple[int, int],
+    params: Params,
+    charges: Array,
+    nuclei: Array,
+    x: Array,
 ) -> tuple[Array, ForceTerms]:
-    def one(r: Array) -> tuple[Array, ForceTerms]:
-        jet = wave_function.log_psi(params, nuclei, jets.seed(r))
-        energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
-        return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
+    chunk, devices = shape
 
-    return jax.lax.map(one, x, batch_size=chunk)
+    def share(params: Params, charges: Array, nuclei: Array, x: Array) -> tuple[Array, ForceTerms]:
+        def one(r: Array) -> tuple[Array, ForceTerms]:
+            jet = wave_function.log_psi(params, nuclei, jets.seed(r))
+            energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
+            return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
+
+        return jax.lax.map(one, x, batch_size=chunk)
+
+    if (mesh := device_mesh(devices)) is not None:
+        whole, split = PartitionSpec(), PartitionSpec(AXIS)
+        specs = (whole, whole, whole, split)
+        share = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=split)
+    return share(params, charges, nuclei, x)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sweep(
     wave_function: Any,
-    moves: int,
+    shape: tuple[int, int],
     params: Params,
     charges: Array,
     nuclei: Array,
@@ -132,9 +160,10 @@ def _sweep(
     key: Array,
     width: Array,
 ) -> tuple[Array, Array, Array]:
+    moves, devices = shape
     return sampler.sweep(
         lambda r: _log_psi(wave_function, params, nuclei, r),
-        x, key, width, charges, nuclei, moves,
+        _shared(x, devices, 0), key, width, charges, nuclei, moves,
     )  # fmt: skip
 
 
@@ -206,21 +235,27 @@ def make_step(
             key=keys[len(problems) :],
         )
         now = numbers | {"rate": scale * rate * max(1 - done, LAST_RATE)}
-        fresh, stats = _update(wave_function, nuclei, state, jnp.stack(energies), now)
+        devices = problems[0].devices
+        fresh, stats = _update(wave_function, devices, nuclei, state, jnp.stack(energies), now)
         return fresh, stats | {"acceptance": accepted.mean()}
 
     return step
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _update(
-    wave_function: Any, nuclei: Array, state: State, energies: Array, numbers: dict[str, Array]
+    wave_function: Any,
+    devices: int,
+    nuclei: Array,
+    state: State,
+    energies: Array,
+    numbers: dict[str, Array],
 ) -> tuple[State, dict[str, Array]]:
     """Change the parameters by the local energies (G, B); `state.key` are two keys."""
     fine = jnp.isfinite(energies)
     used = clipped(jnp.where(fine, energies, jnp.nan), numbers["clip"])
     used = jnp.where(fine, used, jnp.nanmean(used, 1, keepdims=True))
-    jacobian = _jacobian(wave_function, state.params, nuclei, state.x)
+    jacobian = _jacobian(wave_function, state.params, nuclei, _shared(state.x, devices, 1))
     rows = fine[..., None]
     jacobian = jnp.where(rows, jacobian, jnp.where(rows, jacobian, 0).mean(1, keepdims=True))
     damping = numbers["damping"] * jnp.maximum(jnp.var(used, 1).mean(), LEAST_VARIANCE)

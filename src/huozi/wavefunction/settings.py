@@ -57,6 +57,9 @@ class TrainConfig(BaseModel):
     chunk: int | None = Field(
         None, ge=1, description="Walkers whose local energy is computed at once. [by electrons]"
     )
+    devices: int = Field(
+        1, ge=1, description="Devices that share the walkers; divides the walkers of a geometry."
+    )
     checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
 
     @classmethod

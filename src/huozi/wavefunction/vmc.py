@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from huozi.arrays import jax, jnp
+from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.ferminet import FermiNet
@@ -81,7 +81,7 @@ class VMC:
     molecules: Molecule | Sequence[Molecule]
     wave_function: Any
 
-    def problems(self, chunk: int | None = None) -> tuple[Problem, ...]:
+    def problems(self, chunk: int | None = None, devices: int = 1) -> tuple[Problem, ...]:
         """Every geometry with the ansatz; by itself `chunk` is what fits a processor's cache.
 
         Raises
@@ -100,7 +100,7 @@ class VMC:
                     f"({other.up} + {other.down})"
                 )
         chunk = chunk or min(64, max(8, 1024 // first.electrons**2))
-        return tuple(Problem(molecule, self.wave_function, chunk) for molecule in molecules)
+        return tuple(Problem(each, self.wave_function, chunk, devices) for each in molecules)
 
     def train(
         self,
@@ -157,7 +157,8 @@ def load_run(path: str | Path) -> Trained:
     described = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     molecules = [_molecule_from(each) for each in described["molecules"]]
     config = TrainConfig.model_validate(described["training"])
-    problems = build(molecules, config.ansatz).problems(config.chunk)
+    devices = min(config.devices, jax.device_count())
+    problems = build(molecules, config.ansatz).problems(config.chunk, devices)
     state, header = checkpoint.load(path / "checkpoint.safetensors", _form(problems, config))
     return Trained(problems, state, path, int(state.step), header["seconds"])
 
@@ -170,12 +171,18 @@ class _Session:
     ) -> None:
         self.begun = time.monotonic()
         self.config = config
-        self.problems = vmc.problems(config.chunk)
+        self.problems = vmc.problems(config.chunk, config.devices)
         if config.walkers < 2 * len(self.problems):
             raise ValueError(
                 f"{config.walkers} walkers are too few for {len(self.problems)} geometries; "
                 "at least two for each are needed"
             )
+        if config.walkers // len(self.problems) % config.devices:
+            raise ValueError(
+                f"{config.walkers} walkers of {len(self.problems)} geometries cannot be shared by "
+                f"{config.devices} devices; take a multiple"
+            )
+        device_mesh(config.devices)  # or says that there are too few
         self.folder = RunFolder(Path(out)) if out is not None else None
         self.report = report
         self.spent = 0.0
@@ -257,7 +264,7 @@ class _Session:
         assert self.folder is not None
         file = self.folder.path / "config.yaml"
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        free = ("budget", "steps", "checkpoint_every")
+        free = ("budget", "steps", "checkpoint_every", "devices", "chunk")
         wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
         there = {f"training.{n}": v for n, v in found.get("training", {}).items()}
         wanted["molecules"], there["molecules"] = described["molecules"], found.get("molecules")

@@ -1,0 +1,46 @@
+"""Walkers shared by two devices, against all on one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from huozi.wavefunction import VMC, Molecule, Psiformer
+
+SCRIPT = """
+import dataclasses, json
+from huozi.wavefunction import VMC, Molecule, Psiformer
+hydrogen = Molecule.parse("H 0 0 0; H 0 0 1.4")
+size = dict(width=4, layers=1, heads=2, determinants=2, pair_width=4, precision="float64")
+vmc = VMC(hydrogen, Psiformer.for_molecule(hydrogen, **size))
+found = []
+for devices in (1, 2):
+    run = vmc.train(steps=4, walkers=32, chunk=8, devices=devices)
+    estimate = run.evaluate(steps=3, seed=1)
+    found.append([estimate.energy_Ha, estimate.stderr_Ha, *estimate.dipole_au])
+print(json.dumps(found))
+"""
+
+
+def test_two_devices_find_what_one_finds():
+    pytest.importorskip("pyscf")
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-9)
+
+
+def test_walkers_that_devices_cannot_share():
+    helium = Molecule.parse("He 0 0 0")
+    vmc = VMC(helium, Psiformer.for_molecule(helium))
+    with pytest.raises(ValueError, match="33 walkers of 1 geometries cannot be shared by 2"):
+        vmc.train(steps=1, walkers=33, devices=2)
+    with pytest.raises(ValueError, match="99 are asked for"):
+        vmc.train(steps=1, walkers=99, devices=99)

@@ -108,7 +108,7 @@ def label(
 
 def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: Level) -> Frame:
     """Return the frame with a label and where it comes from."""
-    numbers = {k: found.get(k) for k in (field.name for field in dataclasses.fields(Labels))}
+    numbers: dict[str, Any] = {f.name: found.get(f.name) for f in dataclasses.fields(Labels)}
     labels = Labels(**{k: np.array(v) if isinstance(v, list) else v for k, v in numbers.items()})
     origin = {
         "level": labeller.level,

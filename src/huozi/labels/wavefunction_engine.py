@@ -34,9 +34,12 @@ class WaveFunctionLabeller:
         text = "; ".join(f"{a.symbol} {' '.join(map(repr, map(float, a.position)))}" for a in atoms)
         try:
             molecule = module.Molecule.parse(text, "angstrom", charge, multiplicity - 1)
-            settings = {"steps": level.steps, "walkers": level.walkers, "seed": level.seed}
-            settings["ansatz"] = {"kind": level.method}
-            config = module.TrainConfig.model_validate(settings)
+            config = module.TrainConfig(
+                ansatz=module.AnsatzConfig(kind=level.method),
+                steps=level.steps,
+                walkers=level.walkers,
+                seed=level.seed,
+            )
             trained = module.build(molecule, config.ansatz).train(config=config)
             found = trained.evaluate(steps=level.samples, seed=level.seed + 1)
         except ValueError as error:

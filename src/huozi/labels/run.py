@@ -108,8 +108,9 @@ def label(
 
 def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: Level) -> Frame:
     """Return the frame with a label and where it comes from."""
-    numbers: dict[str, Any] = {f.name: found.get(f.name) for f in dataclasses.fields(Labels)}
-    labels = Labels(**{k: np.array(v) if isinstance(v, list) else v for k, v in numbers.items()})
+    names = [f.name for f in dataclasses.fields(Labels)]
+    numbers: Any = {k: np.array(v) if isinstance(v, list) else v for k, v in found.items()}
+    labels = Labels(**{name: numbers[name] for name in names})
     origin = {
         "level": labeller.level,
         "code": found["code"],

@@ -24,6 +24,16 @@ def test_direction_is_that_of_the_regularised_natural_gradient() -> None:
     assert found.distance == pytest.approx(np.linalg.norm(o @ expected), rel=1e-9)
 
 
+def test_freedom_counts_the_eigenvalues_above_the_damping() -> None:
+    """The trace of G / (G + damping), estimated by one vector, in parts of the walkers."""
+    rng = np.random.default_rng(1)
+    jacobian = rng.normal(size=(600, 60)) * np.geomspace(1, 1e-4, 60)
+    found = spring(jacobian[None], rng.normal(size=(1, 600)), np.zeros(60), 0.0, jnp.asarray(1e-3))
+    o = (jacobian - jacobian.mean(0)) / np.sqrt(600)
+    values = np.linalg.eigvalsh(o.T @ o)
+    assert found.freedom == pytest.approx((values / (values + 1e-3)).sum() / 600, abs=0.01)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_one_far_walker_does_not_make_the_matrix_indefinite(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from huozi.arrays import jax, jnp
 
 Array = jax.Array
@@ -35,10 +37,14 @@ class Direction(NamedTuple):
     step : (P,) array
     distance : array
         Root mean square change of log|psi| over the walkers, by a unit step.
+    freedom : array
+        Part of the residuals that the step follows: tr G (G + lambda)^-1 / B with the Gram matrix
+        G of B walkers; an estimate, some hundredths off.
     """
 
     step: Array
     distance: Array
+    freedom: Array
 
 
 def spring(
@@ -71,11 +77,14 @@ def spring(
     damping = damping + ROUNDING * jnp.trace(products)
     # Centring leaves the vector of ones without a derivative; the last term makes it harmless.
     matrix = products + damping * jnp.eye(walkers) + 1 / walkers
+    # One vector of random signs estimates the trace of the inverse; walkers are in no order.
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], walkers)
     factor = jax.scipy.linalg.cho_factor(matrix)
-    weights = jax.scipy.linalg.cho_solve(factor, left)
+    weights, answer = jax.scipy.linalg.cho_solve(factor, jnp.stack([left, signs], 1)).T
+    freedom = 1 - damping * (signs @ answer) / walkers
     step = momentum * last + (weights.astype(o.dtype) @ o).astype(last.dtype)
     distance = jnp.sqrt(jnp.square(o @ step.astype(o.dtype)).sum())
-    return Direction(step, distance.astype(jnp.float64))
+    return Direction(step, distance.astype(jnp.float64), freedom)
 
 
 def gram(o: Array) -> Array:

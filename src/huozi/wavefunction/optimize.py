@@ -27,6 +27,15 @@ Params = dict[str, Any]
 LEAST_VARIANCE = 0.1
 """Hartree^2; the damping is proportional to the variance of the local energy, but not below."""
 
+LARGEST_FREEDOM = 0.2
+"""Of the walkers' local energies a step may follow this part; the damping grows until it does.
+
+A step that follows most of them fits their noise: the wave function gets worse between walkers.
+"""
+
+DAMPING_PACE = 0.1
+"""Change of the logarithm of the damping in a step that follows twice as many."""
+
 LAST_RATE = 0.02
 """Of the learning rate; it falls in proportion to what is left of the run, but not below."""
 
@@ -45,6 +54,8 @@ class State:
         Parameters, and their running average.
     direction : (P,) array
         Last direction.
+    damping : array
+        Factor on the damping, from 1 on.
     x : (G, walkers, N, 3) array
         Electrons, bohr.
     width : (G,) array
@@ -58,6 +69,7 @@ class State:
     params: Params
     average: Params
     direction: Array
+    damping: Array
     x: Array
     width: Array
     key: Array
@@ -259,7 +271,10 @@ def _update(
     rows = fine[..., None]
     jacobian = jnp.where(rows, jacobian, jnp.where(rows, jacobian, 0).mean(1, keepdims=True))
     damping = numbers["damping"] * jnp.maximum(jnp.var(used, 1).mean(), LEAST_VARIANCE)
-    direction, distance = spring(jacobian, used, state.direction, numbers["momentum"], damping)
+    direction, distance, freedom = spring(
+        jacobian, used, state.direction, numbers["momentum"], state.damping * damping
+    )
+    growth = jnp.exp(DAMPING_PACE * (freedom / LARGEST_FREEDOM - 1))
     rate = jnp.minimum(numbers["rate"], numbers["step_limit"] / distance)
     flat, restore = ravel_pytree(state.params)
     params = restore(flat + rate * direction)
@@ -273,6 +288,7 @@ def _update(
         params,
         average,
         direction,
+        jnp.maximum(1.0, state.damping * growth),
         jnp.where(fine[..., None, None], state.x, replacement),
         state.width,
         jax.random.key_data(state.key[1]),
@@ -285,6 +301,8 @@ def _update(
         "spread": middle(energies)[1],
         "lost": (~fine).sum(),
         "distance": rate * distance,
+        "freedom": freedom,
+        "damping": state.damping * damping,
         "rate": rate,
     }
     return fresh, stats
@@ -305,6 +323,7 @@ def start_state(
         params,
         params,
         jnp.asarray(np.zeros(size)),
+        jnp.asarray(1.0),
         jnp.stack([sampler.initial_walkers(rng, m, walkers) for m in molecules]),
         jnp.asarray(np.full(len(problems), 0.5)),
         jax.random.key_data(jax.random.key(settings.seed)),

@@ -27,6 +27,7 @@ from huozi.workflow import RunFolder
 Report = Callable[[dict[str, Any]], None]
 
 LOG_SECONDS = 1.0
+LOGGED = ("variance", "acceptance", "distance", "damping", "freedom")
 RECOVERIES = 5
 """Times a run may fall back to an earlier state before it gives up."""
 
@@ -301,7 +302,7 @@ class _Session:
             energy_Ha=float(rows["energy"].mean()),
             stderr_Ha=float(np.linalg.norm(errors) / len(errors)),
             clipping_bias_Ha=float((rows["clipped"] - rows["energy"]).mean()),
-            **{n: float(rows[n].mean()) for n in ("variance", "acceptance", "distance")},
+            **{name: float(rows[name].mean()) for name in LOGGED},
             geometries=[dict(zip(names, map(float, values))) for values in zip(*numbers)],
         )
         self.window = []

@@ -126,6 +126,33 @@ def bilinear(function: Callable[..., Any], x: Value, y: Value) -> Value:
     return _join(value, both[:-1], both[-1] + 2 * cross)
 
 
+def einsum(subscripts: str, x: Value, y: Value) -> Value:
+    """`jnp.einsum` of two quantities; ``z`` is not for use in `subscripts`.
+
+    Derivatives are rows of matrix products. Without them a few electrons make matrices too small
+    for XLA's products; fused loops are faster.
+    """
+    inputs, out = subscripts.split("->")
+    a, b = inputs.split(",")
+    if not isinstance(x, Jet):
+        letters = out + "".join(sorted((set(a) | set(b)) - set(out)))
+        left, right = _aligned(x, a, letters), _aligned(y, b, letters)
+        return (left * right).sum(tuple(range(len(out), len(letters))))
+    value = einsum(subscripts, x.value, y.value)
+    left = jnp.einsum(f"z{a},{b}->z{out}", x.stack[1:], y.value)
+    right = jnp.einsum(f"{a},z{b}->z{out}", x.value, y.stack[1:])
+    cross = jnp.einsum(f"z{a},z{b}->{out}", x.gradient, y.gradient)
+    both = left + right
+    return _join(value, both[:-1], both[-1] + 2 * cross)
+
+
+def _aligned(x: Array, named: str, letters: str) -> Array:
+    """Bring the axes of `x` into the order of `letters`, those that it lacks with length one."""
+    order = [named.index(letter) for letter in letters if letter in named]
+    missing = [place for place, letter in enumerate(letters) if letter not in named]
+    return jnp.expand_dims(x.transpose(order), missing)
+
+
 def elementwise(function: Callable[..., Any], x: Value) -> Value:
     """Apply a smooth scalar function to every element."""
     if not isinstance(x, Jet):

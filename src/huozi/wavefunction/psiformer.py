@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from huozi.arrays import jax, jnp
+from huozi.arrays import jnp
 from huozi.wavefunction import jets
 from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.jets import Value
-
-Array = jax.Array
 
 
 @dataclass(frozen=True)
@@ -46,21 +44,10 @@ class Psiformer(Ansatz):
             q, k, v = (
                 jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), h) for name in "qkv"
             )
-            scores = jets.bilinear(_compare, q, k)
-            weights = jets.softmax(jets.linear(lambda s: s * shape[-1] ** -0.5, scores), axis=1)
-            mixed = jets.bilinear(_mix, weights, v)
+            scores = jets.einsum("ihc,jhc->hij", q, k)
+            weights = jets.softmax(jets.linear(lambda s: s * shape[-1] ** -0.5, scores), axis=2)
+            mixed = jets.einsum("hij,jhc->ihc", weights, v)
             h = jets.linear(lambda u, m, w=layer["o"]: u + m.reshape(u.shape) @ w, h, mixed)
             update = jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"]))
             h = jets.add(h, update)
         return h
-
-
-# Matrices of a few electrons are too small for XLA's matrix products; fused loops are faster.
-def _compare(q: Array, k: Array) -> Array:
-    """Scores (N, N, H) of queries and keys (N, H, c)."""
-    return (q[:, None] * k[None]).sum(-1)
-
-
-def _mix(weights: Array, v: Array) -> Array:
-    """Averages (N, H, c) of values, by weights (N, N, H)."""
-    return (weights[..., None] * v[None]).sum(1)

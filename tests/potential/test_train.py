@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from huozi.potential import TrainConfig, evaluate, load_model, train
 from huozi.potential.batch import prepare
 from huozi.potential.optimize import energy_weight_from_data, noise_from_data, unit_noise
-from huozi.systems import Dataset, Labels
+from huozi.systems import Dataset, Labels, System
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
 
@@ -162,6 +164,21 @@ def test_unlabelled_data_are_refused(tmp_path: Path) -> None:
 def test_empty_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no frames"):
         train(Dataset(()), tmp_path / "run", QUICK)
+
+
+def test_one_structure_alone_is_refused(tmp_path: Path) -> None:
+    """Moved and turned it is the same; nothing says how its energy changes."""
+    frame = replace(morse_frames(1)[0], labels=Labels(-1.0))
+    crystal = Dataset(tuple(replace(frame, system=s) for s in same_crystal()))
+    with pytest.raises(ValueError, match="same surroundings"):
+        train(crystal, tmp_path / "run", QUICK, morse_frames(1, seed=5))
+
+
+def same_crystal() -> Iterator[System]:
+    for shift in (0.0, 0.3):
+        atoms = bulk("Ar", "fcc", a=3.0, cubic=True).repeat(2)
+        atoms.positions += shift
+        yield System.from_atoms(atoms)
 
 
 def test_settings_name_every_mistake(tmp_path: Path) -> None:

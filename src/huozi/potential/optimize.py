@@ -21,6 +21,8 @@ from huozi.potential.settings import TrainConfig
 
 SAMPLE_ROWS = 4096
 SPREAD_FLOOR = 1e-3
+SAME_DISTANCE = 1e-4
+"""Å; distances that differ by less are those of one structure."""
 WARM_UP = 0.01
 FULL_NOISE = 25_000
 LEAST_ENERGY_WEIGHT, LARGEST_ENERGY_WEIGHT = 0.02, 20.0
@@ -222,7 +224,13 @@ def scaling_from_data(
     -------
     dict
         For `huozi.potential.moment.fold`.
+
+    Raises
+    ------
+    ValueError
+        If all atoms of each element have the same surroundings.
     """
+    _refuse_equal_surroundings(frames, elements)
     architecture = config.architecture
     if not isinstance(architecture, MomentConfig):
         return deeppot_scaling(raw, frames, architecture, _energy_scales(frames, elements))
@@ -241,6 +249,27 @@ def scaling_from_data(
         "deviation": jnp.asarray(np.array(deviation), jnp.float32),
         "energy": jnp.asarray(_energy_scales(frames, elements), jnp.float32),
     }
+
+
+def _refuse_equal_surroundings(frames: Sequence[PreparedFrame], elements: int) -> None:
+    """Raise if neighbours of every atom of an element are at the same distances, as in a crystal.
+
+    Nothing then says how the energy changes, and the scales of the descriptors are rounding errors.
+    """
+    width = max(f.vectors.shape[1] for f in frames)
+    first: dict[int, np.ndarray] = {}
+    for f in frames:
+        distances = np.where(f.species < 0, 0, np.linalg.norm(f.vectors, axis=-1))
+        rows = np.sort(np.pad(distances, ((0, 0), (width - distances.shape[1], 0))), axis=1)
+        for element, part in enumerate(np.split(rows, np.cumsum(f.counts)[:-1])):
+            for row in part:
+                if np.abs(row - first.setdefault(element, row)).max(initial=0) > SAME_DISTANCE:
+                    return
+    if width > 0:
+        raise ValueError(
+            "in the training data all atoms of an element have the same surroundings, so nothing "
+            "says how energies and forces change; add frames that are distorted or strained"
+        )
 
 
 def _sample_moments(frames: Sequence[PreparedFrame], element: int) -> np.ndarray:

@@ -181,6 +181,11 @@ def same_crystal() -> Iterator[System]:
         yield System.from_atoms(atoms)
 
 
+def test_noise_that_would_do_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="descriptor_noise is for the architecture moment"):
+        TrainConfig.read(None, {"architecture": {"name": "deeppot"}, "descriptor_noise": 0.1})
+
+
 def test_settings_name_every_mistake(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(json.dumps({"budget": "soon", "architecture": {"cutof": 5}}))

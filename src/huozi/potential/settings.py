@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from huozi.potential.architectures import Architecture
 from huozi.potential.moment import MomentConfig
@@ -65,6 +65,15 @@ class TrainConfig(BaseModel):
         None, description="Energy of an isolated atom by symbol, eV; fitted when absent."
     )
     checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
+
+    @model_validator(mode="after")
+    def _noise_of_moments(self) -> TrainConfig:
+        if self.descriptor_noise and not isinstance(self.architecture, MomentConfig):
+            raise ValueError(
+                "descriptor_noise is for the architecture moment; "
+                f"{self.architecture.name} has none"
+            )
+        return self
 
     @classmethod
     def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainConfig:

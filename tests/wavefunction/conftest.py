@@ -15,6 +15,7 @@ MOLECULES = {
     "LiH": "Li 0 0 0; H 0 0 3.015",
     "H4": "H 0 0 0; H 0 0 1.8; H 0 1.9 0; H 0 1.9 1.8",
     "He triplet": "He 0 0 0",
+    "Be triplet": "Be 0 0 0",
 }
 SMALL = {"width": 4, "determinants": 2, "pair_width": 4}
 SIZES = {

@@ -10,7 +10,15 @@ import pytest
 from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, load_run
+from huozi.wavefunction import (
+    VMC,
+    AnsatzConfig,
+    Molecule,
+    PairProduct,
+    TrainConfig,
+    build,
+    load_run,
+)
 from huozi.wavefunction import vmc as module
 from huozi.workflow import RunFolder
 from tests.cli.test_main import run as command
@@ -74,6 +82,16 @@ def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
     np.testing.assert_array_equal(resumed.state.x, trained.state.x)
 
 
+def test_another_ansatz_by_its_name(tmp_path):
+    lithium, ansatz = Molecule.parse("Li 0 0 0"), TINY.model_copy(update={"kind": "pairproduct"})
+    config = CONFIG.model_copy(update={"ansatz": ansatz, "steps": 3})
+    trained = build(lithium, ansatz).train(tmp_path / "run", config=config)
+    wave_function = load_run(tmp_path / "run").problems[0].wave_function
+    assert isinstance(wave_function, PairProduct)
+    assert (wave_function.width, wave_function.determinants) == (TINY.width, TINY.determinants)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.state.params))
+
+
 def test_another_run_in_the_same_folder_is_refused(trained):
     with pytest.raises(ValueError, match=r"training\.seed = 0, not 5"):
         build(HELIUM, TINY).train(trained.path, config=CONFIG.model_copy(update={"seed": 5}))
@@ -98,6 +116,9 @@ class Broken:
             return value
         hole = (places[:, 0] > params["edge"]).any()
         return type(value)(jnp.where(hole, jnp.nan, value.stack))
+
+    def sign_and_log(self, params, nuclei, x):
+        return self.inner.sign_and_log(params["inner"], nuclei, x)
 
 
 def test_lost_walkers_are_named_and_replaced(tmp_path):
@@ -132,7 +153,8 @@ def test_command(trained, monkeypatch, capsys):
     )
     assert code == 0
     result = json.loads(out)
-    for name in ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance"):
+    numbers = ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance")
+    for name in (*numbers, "spin_squared", "spin_squared_stderr"):
         assert np.isfinite(result[name])
     assert result["verdict"].startswith(("converged", "not converged"))
     assert "CCSD(T)/cc-pVTZ" in result["references_Ha"]

@@ -51,7 +51,7 @@ def log_sum(up: Value | None, down: Value | None, weights: Array) -> tuple[Array
     sign : array, or None for jets
     logarithm : as the arguments
     """
-    scales: Array | float = 0.0
+    scales = jnp.zeros(())
     product: Value | None = None
     for matrix in (up, down):
         if matrix is None:

@@ -90,7 +90,7 @@ def _compare(q: Array, k: Array) -> Array:
 
 
 def _mix(weights: Array, v: Array) -> Array:
-    """Sums (N, H, c) of values, by weights (N, N, H)."""
+    """Weighted values (N, H, c) of weights (N, N, H)."""
     return (weights[..., None] * v[None]).sum(1)
 
 

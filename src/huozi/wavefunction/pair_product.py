@@ -105,7 +105,6 @@ def log_product(orbitals: Value, weights: Array) -> tuple[Array | None, Value]:
     if shape[1] > 2:
         squares = jets.elementwise(jnp.square, orbitals)
         sizes = jets.linear(lambda v: jnp.square(weights) @ v.sum(-1), squares)
-        floor = slater.SMALLEST**2
-        logs = jets.elementwise(lambda q: 0.5 * jnp.log(q + floor), sizes)
-        total = jets.linear(lambda t, v: t + (2 - shape[1]) * v.sum(), total, logs)
+        _, logs = slater.log_absolute(sizes)
+        total = jets.linear(lambda t, v: t + (1 - shape[1] / 2) * v.sum(), total, logs)
     return None if signs is None else signs.prod(), jets.shift(total, scale)

@@ -14,6 +14,7 @@ import yaml
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import checkpoint
+from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
@@ -28,7 +29,7 @@ from huozi.workflow import RunFolder
 
 Report = Callable[[dict[str, Any]], None]
 
-KINDS = {
+KINDS: dict[str, type[Ansatz]] = {
     "psiformer": Psiformer,
     "ferminet": FermiNet,
     "lapnet": LapNet,

@@ -17,7 +17,7 @@ pytest.importorskip("pyscf")
     [
         ("Li 0 0 0; H 0 0 3.015", PairProduct, 0, 0.0),
         ("Li 0 0 0", Psiformer, 1, 0.75),
-        ("He 0 0 0", PairProduct, 2, 2.0),
+        ("He 0 0 0", Psiformer, 2, 2.0),
     ],
 )
 def test_a_restricted_determinant_is_a_pure_spin_state(nuclei, kind, spin, exact):

@@ -10,15 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import (
-    VMC,
-    AnsatzConfig,
-    Molecule,
-    PairProduct,
-    TrainConfig,
-    build,
-    load_run,
-)
+from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, load_run
 from huozi.wavefunction import vmc as module
 from huozi.workflow import RunFolder
 from tests.cli.test_main import run as command
@@ -82,14 +74,13 @@ def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
     np.testing.assert_array_equal(resumed.state.x, trained.state.x)
 
 
-def test_another_ansatz_by_its_name(tmp_path):
-    lithium, ansatz = Molecule.parse("Li 0 0 0"), TINY.model_copy(update={"kind": "pairproduct"})
-    config = CONFIG.model_copy(update={"ansatz": ansatz, "steps": 3})
-    trained = build(lithium, ansatz).train(tmp_path / "run", config=config)
-    wave_function = load_run(tmp_path / "run").problems[0].wave_function
-    assert isinstance(wave_function, PairProduct)
-    assert (wave_function.width, wave_function.determinants) == (TINY.width, TINY.determinants)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.state.params))
+@pytest.mark.parametrize("name", ["psiformer", "ferminet", "lapnet", "pairproduct"])
+def test_an_ansatz_has_the_sizes_of_the_settings(name):
+    wave_function = build(HELIUM, TINY.model_copy(update={"kind": name})).wave_function
+    assert type(wave_function).__name__.lower() == name
+    sizes = TINY.model_dump(exclude={"kind"})
+    assert sizes == {size: getattr(wave_function, size, v) for size, v in sizes.items()}
+    assert hasattr(wave_function, "heads") == (name in ("psiformer", "lapnet"))
 
 
 def test_another_run_in_the_same_folder_is_refused(trained):

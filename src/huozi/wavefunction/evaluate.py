@@ -77,8 +77,8 @@ def evaluate(
 ) -> Estimate:
     """Sample |psi|^2 anew and average the local energy, the dipole moment, the forces and S^2.
 
-    S^2 takes as many evaluations of psi as there are pairs of opposite spins, and is measured
-    once in so many samples.
+    S^2 takes one evaluation of psi and one more for every pair of opposite spins, and is measured
+    once in so many samples: less than a tenth of the moves between them.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ def evaluate(
     energies, accepted = [], []
     molecule = problem.molecule
     observables = Observables(np.array(molecule.charges, float), molecule.nuclei)
-    exchanges = max(1, molecule.up * molecule.down)
+    evaluations = 1 + molecule.up * molecule.down
     while True:
         key, use = jax.random.split(key)
         x, _, acceptance = problem.sweep(params, x, use, width, moves)
         local, terms = problem.measure(params, x)
         energies.append(np.asarray(local))
         observables.add(energies[-1], terms, np.asarray(x))
-        if (len(energies) - 1) % exchanges == 0:
+        if (len(energies) - 1) % evaluations == 0:
             nuclei = molecule.nuclei
             spin = spin_squared(problem.wave_function, molecule.up, params, nuclei, x)
             observables.add_spin(np.asarray(spin))

@@ -80,16 +80,17 @@ class Ansatz(ABC):
         basis = self.basis
         start = HartreeFock(0.0, np.zeros((basis.size, basis.size)), basis.init(1.0))
         start = hartree_fock(molecule, basis) if molecule else start
-        sets = dict(zip(("up", "down"), self.configurations(start.orbitals.shape[1])))
+        coefficients = self.coefficients(start.orbitals)
         params = {
             "cusp": jastrow.init_cusp(),
             "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
             "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
             "layers": layers,
             "orbitals": {
-                spin: self._init_orbital(chosen.shape[1], matrix) for spin, chosen in sets.items()
+                spin: self._init_orbital(chosen.shape[2], matrix)
+                for spin, chosen in coefficients.items()
             },
-            "coefficients": {spin: start.orbitals[:, chosen] for spin, chosen in sets.items()},
+            "coefficients": coefficients,
             "basis": start.exponents,
             "weights": np.eye(self.determinants)[0],
         }
@@ -114,9 +115,10 @@ class Ansatz(ABC):
             Positions, or their jets (`jets.seed`).
         """
 
-    def configurations(self, orbitals: int) -> tuple[np.ndarray, np.ndarray]:
-        """Orbitals of Hartree-Fock, out of so many, that up and down start with, (K, columns)."""
-        return slater.configurations(self.up, self.down, orbitals, self.determinants)
+    def coefficients(self, found: np.ndarray) -> Params:
+        """Coefficients (size, K, columns) of up and down, from those of Hartree-Fock, (size, n)."""
+        sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
+        return {spin: found[:, occupied] for spin, occupied in zip(("up", "down"), sets)}
 
     def antisymmetric(
         self, up: Value | None, down: Value | None, weights: Array

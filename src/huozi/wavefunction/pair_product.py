@@ -2,12 +2,13 @@
 
     psi = exp(J) A_up A_down,    A = prod_i g_i^(2 - n) prod_(i<j) f_ij    (n electrons of one spin)
     f_ij = sum_k w_k (phi_k1(i) phi_k2(j) - phi_k2(i) phi_k1(j)),
-    g_i^2 = sum_k w_k^2 (phi_k1(i)^2 + phi_k2(i)^2)
+    g_i^2 = sum_k w_k^2 (phi_k1(i)^2 + phi_k2(i)^2);    one electron alone has A = sum_k w_k phi_k1
 
 After DeePWF (Han, Zhang & E, J. Comput. Phys. 399, 108929 (2019)): the exchange of two electrons
 of one spin turns the sign of one factor, and the number of factors grows like N^2. Two electrons
 of one spin have one factor, a determinant, so the start is Hartree-Fock exactly. For more the
-form is poorer than a determinant: it vanishes wherever any two electrons agree in one number.
+form is poorer than a determinant: it vanishes wherever any two electrons agree in the ratio of two
+orbitals (for one term, and orbitals of one electron).
 
 Departures: a_ij = sum_k w_k phi_k1(i) phi_k2(j) is a sum of products of orbitals, which
 see the other electrons through averages; the powers of g, without which n - 1 orbitals of every
@@ -29,6 +30,11 @@ from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.jets import Value
 
 Array = jax.Array
+Params = dict[str, Any]
+
+HIGHER = 0.2
+"""Part of the higher occupied orbitals, in turn, in the first two: valence electrons need more than
+the ratio of two orbitals of which one is a core. Chains of atoms would be better without it."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,18 @@ class PairProduct(Ansatz):
             h = jets.add(h, jets.elementwise(jnp.tanh, jets.shift(seen, layer["bias"])))
         return h
 
-    def configurations(self, orbitals: int) -> tuple[np.ndarray, np.ndarray]:
-        """Orbitals of the terms of a pair function: the lowest two, then others in turn."""
-        up, down = (_lowest(min(n, 2), orbitals, self.determinants) for n in (self.up, self.down))
-        return up, down
+    def coefficients(self, found: np.ndarray) -> Params:
+        """Coefficients (size, K, 2): the lowest two orbitals with part of others, then pairs."""
+        return {"up": self._pairs(found, self.up), "down": self._pairs(found, self.down)}
+
+    def _pairs(self, found: np.ndarray, electrons: int) -> np.ndarray:
+        size = min(electrons, 2)
+        sets = sorted(itertools.combinations(range(found.shape[1]), size), key=lambda s: s[::-1])
+        sets = (sets + sets[:1] * self.determinants)[: self.determinants]
+        chosen = found[:, np.array(sets, int).reshape(-1, size)]
+        for column in range(size):
+            chosen[:, 0, column] += HIGHER * found[:, column + 2 : electrons : 2].sum(1)
+        return chosen
 
     def antisymmetric(
         self, up: Value | None, down: Value | None, weights: Array
@@ -69,12 +83,6 @@ class PairProduct(Ansatz):
         signs, logarithms = zip(*found)
         sign = None if signs[0] is None else jnp.stack(signs).prod()
         return sign, jets.linear(lambda *terms: sum(terms), *logarithms)
-
-
-def _lowest(size: int, orbitals: int, count: int) -> np.ndarray:
-    """First `count` sets of `size` orbitals; the first again where there are not so many."""
-    sets = sorted(itertools.combinations(range(orbitals), size), key=lambda s: s[::-1])
-    return np.array((sets + sets[:1] * count)[:count], int).reshape(count, size)
 
 
 def log_product(orbitals: Value, weights: Array) -> tuple[Array | None, Value]:

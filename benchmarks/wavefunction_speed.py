@@ -2,7 +2,8 @@
 
     python benchmarks/wavefunction_speed.py --walkers 256 --repeats 25
 
-Sizes are the settings' own; the shortest of the repeats counts. Results: results/wavefunction-speed.json.
+Sizes are the settings' own; the shortest of the repeats counts. The results are stored in
+results/wavefunction-speed.json.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; befor
 
 import numpy as np
 from results import save
-from wavefunction import SYSTEMS
 
 from huozi.arrays import jax
 from huozi.wavefunction import AnsatzConfig, Molecule, Problem, build, sampler
+from wavefunction import SYSTEMS
 
 KINDS = ("psiformer", "ferminet", "lapnet", "pairproduct")
 

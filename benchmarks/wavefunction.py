@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; befor
 
 from results import FOLDER, save
 
-from huozi.wavefunction import Molecule, TrainConfig, build, judge
+from huozi.wavefunction import AnsatzConfig, Molecule, TrainConfig, build, judge
 from huozi.wavefunction import reference_energies as references
 from huozi.workflow import RunFolder, parse_duration
 
@@ -52,8 +52,13 @@ def solve(name: str, options: argparse.Namespace) -> dict:
     curve = isinstance(exact, tuple)
     texts, energies = (text, exact) if curve else ((text,), (exact,))
     molecules = [Molecule.parse(each, spin=spin) for each in texts]
-    config = TrainConfig(budget=options.budget, steps=options.steps, walkers=options.walkers)
-    folder = Path(options.out) / name.replace(" ", "-")
+    config = TrainConfig(
+        ansatz=AnsatzConfig(kind=options.ansatz),
+        budget=options.budget,
+        steps=options.steps,
+        walkers=options.walkers,
+    )
+    folder = Path(options.out) / f"{name} {options.ansatz}".replace(" ", "-")
     trained = build(molecules, config.ansatz).train(folder, config=config)
     course = list(RunFolder(folder).events("steps"))
     results = []
@@ -79,6 +84,7 @@ def main() -> None:
     """Run the systems named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("systems", nargs="+", choices=SYSTEMS)
+    parser.add_argument("--ansatz", default="psiformer")
     parser.add_argument("--budget", default="10min")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--walkers", type=int, default=512)
@@ -90,7 +96,8 @@ def main() -> None:
     stored = FOLDER / "wavefunction.json"
     systems = json.loads(stored.read_text())["systems"] if stored.exists() else {}
     for name in options.systems:
-        systems[name] = solve(name, options) | {"command": " ".join(sys.argv)}
+        row = name if options.ansatz == "psiformer" else f"{name} {options.ansatz}"
+        systems[row] = solve(name, options) | {"command": " ".join(sys.argv)}
         save("wavefunction", {"systems": systems}, sys.argv)
 
 

@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import FermiNet, Molecule, Psiformer
+from huozi.wavefunction import FermiNet, LapNet, Molecule, PairProduct, Psiformer
 
 MOLECULES = {
     "H2": "H 0 0 0; H 0 0 1.4",
     "LiH": "Li 0 0 0; H 0 0 3.015",
     "H4": "H 0 0 0; H 0 0 1.8; H 0 1.9 0; H 0 1.9 1.8",
     "He triplet": "He 0 0 0",
+    "Be triplet": "Be 0 0 0",
 }
 SMALL = {"width": 4, "determinants": 2, "pair_width": 4}
-SIZES = {Psiformer: {"layers": 1, "heads": 2}, FermiNet: {"layers": 2}}
+SIZES = {
+    Psiformer: {"layers": 1, "heads": 2},
+    FermiNet: {"layers": 2},
+    LapNet: {"layers": 2, "heads": 2},
+    PairProduct: {"layers": 1},
+}
 
 
 @functools.cache
@@ -34,8 +40,8 @@ def shaken(name, precision="float64", kind=Psiformer):
 
 @pytest.fixture(
     scope="package",
-    params=[("LiH", Psiformer), ("H4", FermiNet)],
-    ids=["LiH-psiformer", "H4-ferminet"],
+    params=[("LiH", Psiformer), ("H4", FermiNet), ("H4", LapNet), ("LiH", PairProduct)],
+    ids=lambda each: f"{each[0]}-{each[1].__name__}",
 )
 def four_electrons(request):
     """Molecule, log|psi| of positions (N, 3) or their jets, and the sign; compiled together."""

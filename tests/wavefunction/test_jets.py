@@ -9,6 +9,7 @@ import pytest
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
+from huozi.wavefunction.pair_product import log_product
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -48,6 +49,36 @@ def test_determinants(n):
     np.testing.assert_allclose(jet.value, value, rtol=1e-10)
     np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_products_of_pair_functions(n):
+    weights, matrix = (jnp.asarray(np.random.default_rng(n).normal(size=s)) for s in (2, (3, 4)))
+
+    def product(x):
+        rows = jets.elementwise(jnp.cos, jets.spread_electrons(jets.dense(x, matrix)))
+        orbitals = jets.linear(lambda v: v.reshape(n, 2, 2).swapaxes(0, 1)[..., : min(n, 2)], rows)
+        return log_product(orbitals, weights)[1]
+
+    x = jax.random.normal(jax.random.key(n), (n, 3))
+    value, gradient, laplacian = derivatives(product, x)
+    jet = jax.jit(product)(jets.seed(x))
+    np.testing.assert_allclose(jet.value, value, rtol=1e-10)
+    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+
+
+def test_a_product_of_one_pair_function_in_closed_form():
+    """Of vectors of length g at angles t: prod g_i prod sin(t_j - t_i), for any number."""
+    rng = np.random.default_rng(0)
+    g, t = rng.uniform(0.5, 2, 4), rng.uniform(0, 2 * np.pi, 4)
+    orbitals = jnp.asarray(np.stack([g * np.cos(t), g * np.sin(t)], -1)[None])
+    i, j = np.triu_indices(4, 1)
+    expected = g.prod() * np.sin(t[j] - t[i]).prod()
+    sign, logarithm = log_product(orbitals, jnp.ones(1))
+    assert float(sign * jnp.exp(logarithm)) == pytest.approx(expected, rel=1e-12)
+    sign, logarithm = log_product(orbitals[:, jnp.array([2, 1, 0, 3])], jnp.ones(1))
+    assert float(sign * jnp.exp(logarithm)) == pytest.approx(-expected, rel=1e-12)
 
 
 def test_pairs():

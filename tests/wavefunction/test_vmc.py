@@ -74,6 +74,15 @@ def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
     np.testing.assert_array_equal(resumed.state.x, trained.state.x)
 
 
+@pytest.mark.parametrize("name", ["psiformer", "ferminet", "lapnet", "pairproduct"])
+def test_an_ansatz_has_the_sizes_of_the_settings(name):
+    wave_function = build(HELIUM, TINY.model_copy(update={"kind": name})).wave_function
+    assert type(wave_function).__name__.lower() == name
+    sizes = TINY.model_dump(exclude={"kind"})
+    assert sizes == {size: getattr(wave_function, size, v) for size, v in sizes.items()}
+    assert hasattr(wave_function, "heads") == (name in ("psiformer", "lapnet"))
+
+
 def test_another_run_in_the_same_folder_is_refused(trained):
     with pytest.raises(ValueError, match=r"training\.seed = 0, not 5"):
         build(HELIUM, TINY).train(trained.path, config=CONFIG.model_copy(update={"seed": 5}))
@@ -98,6 +107,9 @@ class Broken:
             return value
         hole = (places[:, 0] > params["edge"]).any()
         return type(value)(jnp.where(hole, jnp.nan, value.stack))
+
+    def sign_and_log(self, params, nuclei, x):
+        return self.inner.sign_and_log(params["inner"], nuclei, x)
 
 
 def test_lost_walkers_are_named_and_replaced(tmp_path):
@@ -132,7 +144,8 @@ def test_command(trained, monkeypatch, capsys):
     )
     assert code == 0
     result = json.loads(out)
-    for name in ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance"):
+    numbers = ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance")
+    for name in (*numbers, "spin_squared", "spin_squared_stderr"):
         assert np.isfinite(result[name])
     assert result["verdict"].startswith(("converged", "not converged"))
     assert "CCSD(T)/cc-pVTZ" in result["references_Ha"]

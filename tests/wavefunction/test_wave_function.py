@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import Molecule, Problem, jets
+from huozi.wavefunction import FermiNet, LapNet, Molecule, PairProduct, Problem, Psiformer, jets
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.observables import force_terms
 from tests.wavefunction.conftest import shaken
@@ -114,17 +114,27 @@ def configurations(nuclei, count):
     return jnp.asarray(x)
 
 
-@pytest.mark.parametrize(("precision", "count"), [("float32", 100_000), ("float64", 20_000)])
-def test_logarithm_is_finite_everywhere(precision, count):
-    molecule, wave_function, params = shaken("LiH", precision)
+@pytest.mark.parametrize(
+    ("name", "precision", "kind", "count"),
+    [
+        ("LiH", "float32", Psiformer, 100_000),
+        ("LiH", "float64", Psiformer, 20_000),
+        ("LiH", "float32", FermiNet, 6400),
+        ("LiH", "float32", LapNet, 6400),
+        ("Be triplet", "float32", PairProduct, 6400),  # three electrons up
+    ],
+)
+def test_logarithm_is_finite_everywhere(name, precision, kind, count):
+    molecule, wave_function, params = shaken(name, precision, kind)
     nuclei = jnp.asarray(molecule.nuclei)
     log = jax.jit(jax.vmap(lambda r: wave_function.log_psi(params, nuclei, r)))
     x = configurations(nuclei, count)
     assert all(jnp.isfinite(log(part)).all() for part in jnp.split(x, 20))
 
 
-def test_local_energy_is_finite_everywhere():
-    molecule, wave_function, params = shaken("LiH", "float32")
+@pytest.mark.parametrize(("name", "kind"), [("LiH", Psiformer), ("Be triplet", PairProduct)])
+def test_local_energy_is_finite_everywhere(name, kind):
+    molecule, wave_function, params = shaken(name, "float32", kind)
     problem = Problem(molecule, wave_function)
     assert jnp.isfinite(problem.energies(params, configurations(molecule.nuclei, 6400))).all()
 

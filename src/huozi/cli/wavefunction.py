@@ -101,7 +101,7 @@ def evaluate(
     forces: Annotated[bool, typer.Option(help="Give the forces on the nuclei, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Sample a trained wave function: energy, dipole moment, error bars, a verdict.
+    """Sample a trained wave function: energy, spin, dipole moment, error bars, a verdict.
 
     Example: huozi wavefunction evaluate lih --budget 5min
     """
@@ -153,6 +153,7 @@ def _words(result: dict[str, Any]) -> str:
     energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
     forces = zip(result.get("forces_Ha_per_bohr", []), result.get("forces_stderr", []))
     places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
+    spin = value_with_error(result["spin_squared"], result["spin_squared_stderr"])
     lines = [
         f"nuclei           {places} bohr",
         f"energy           {energy} Ha",
@@ -160,6 +161,7 @@ def _words(result: dict[str, Any]) -> str:
         f"autocorrelation  {result['autocorrelation_time']:.1f} samples",
         f"acceptance       {result['acceptance']:.2f}",
         f"samples          {result['samples']:,} in {result['seconds']:.0f} s",
+        f"spin, ⟨S²⟩       {spin}",
         f"dipole moment    {_vector(result['dipole_au'], result['dipole_stderr'])} e bohr",
         *(f"{f'force {k}':<16} {_vector(*row)} Ha/bohr" for k, row in enumerate(forces, 1)),
         *(f"{name:<16} {value:.6f} Ha" for name, value in result["references_Ha"].items()),

@@ -2,9 +2,11 @@
 
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.ferminet import FermiNet
+from huozi.wavefunction.lapnet import LapNet
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.optimize import Problem, State
 from huozi.wavefunction.orbitals import hartree_fock
+from huozi.wavefunction.pair_product import PairProduct
 from huozi.wavefunction.plots import energy_against_time
 from huozi.wavefunction.psiformer import Psiformer
 from huozi.wavefunction.settings import AnsatzConfig, TrainConfig
@@ -17,7 +19,9 @@ __all__ = [
     "AnsatzConfig",
     "Estimate",
     "FermiNet",
+    "LapNet",
     "Molecule",
+    "PairProduct",
     "Problem",
     "Psiformer",
     "State",

@@ -1,11 +1,11 @@
-"""Slater-Jastrow wave functions whose orbitals are shaped by a network.
+"""Wave functions of Jastrow factor and determinants whose orbitals are shaped by a network.
 
     psi = exp(J) sum_k w_k det[phi_kj(i; all)]_up det[...]_down
     phi_kj(i) = Phi_kj(r_i) (1 + a_kj . h_i) + envelope_kj(r_i) (b_kj . h_i)
 
 h_i are the network's outputs, Phi starts as Hartree-Fock's orbitals, J holds the exact cusps and
-a network for pairs. What makes h_i is all that one ansatz (`psiformer.py`, `ferminet.py`) has for
-itself.
+a network for pairs. What makes h_i is all that one ansatz (`psiformer.py`, `ferminet.py`,
+`lapnet.py`) has for itself; `pair_product.py` also puts another product in the determinants' place.
 """
 
 from __future__ import annotations
@@ -80,16 +80,17 @@ class Ansatz(ABC):
         basis = self.basis
         start = HartreeFock(0.0, np.zeros((basis.size, basis.size)), basis.init(1.0))
         start = hartree_fock(molecule, basis) if molecule else start
+        coefficients = self.coefficients(start.orbitals)
         params = {
             "cusp": jastrow.init_cusp(),
             "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
             "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
             "layers": layers,
             "orbitals": {
-                "up": self._init_orbital(self.up, matrix),
-                "down": self._init_orbital(self.down, matrix),
+                spin: self._init_orbital(chosen.shape[2], matrix)
+                for spin, chosen in coefficients.items()
             },
-            "coefficients": self._coefficients(start.orbitals),
+            "coefficients": coefficients,
             "basis": start.exponents,
             "weights": np.eye(self.determinants)[0],
         }
@@ -108,20 +109,35 @@ class Ansatz(ABC):
         Parameters
         ----------
         h : (N, d)
-            Spread to all coordinates, in the network's precision.
+            Of each electron alone, in the network's precision; the outputs are spread to all
+            coordinates (`jets.spread_electrons`).
         x : (N, 3)
             Positions, or their jets (`jets.seed`).
         """
 
-    def _coefficients(self, found: np.ndarray) -> Params:
+    def coefficients(self, found: np.ndarray) -> Params:
+        """Coefficients (size, K, columns) of up and down, from those of Hartree-Fock, (size, n)."""
         sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
         return {spin: found[:, occupied] for spin, occupied in zip(("up", "down"), sets)}
 
-    def _init_orbital(self, electrons: int, matrix: Any) -> Params:
+    def antisymmetric(
+        self, up: Value | None, down: Value | None, weights: Array
+    ) -> tuple[Array | None, Value]:
+        """Sign (None for jets) and logarithm of what is antisymmetric in electrons of one spin.
+
+        Parameters
+        ----------
+        up, down : (K, n, columns), or None
+            Orbitals of the electrons (rows); None where a spin has no electrons.
+        weights : (K,)
+        """
+        return slater.log_sum(up, down, weights)
+
+    def _init_orbital(self, columns: int, matrix: Any) -> Params:
         return {
-            "envelope": np.full((len(self.basis.s_atom), self.determinants, electrons), 0.1),
-            "factor": matrix(self.width, self.determinants * electrons, 0.01),
-            "term": matrix(self.width, self.determinants * electrons, 0.01),
+            "envelope": np.full((len(self.basis.s_atom), self.determinants, columns), 0.1),
+            "factor": matrix(self.width, self.determinants * columns, 0.01),
+            "term": matrix(self.width, self.determinants * columns, 0.01),
         }
 
     def log_psi(self, params: Params, nuclei: Array, x: Value) -> Value:
@@ -137,7 +153,7 @@ class Ansatz(ABC):
         inputs = self._inputs(vectors, r2, charges)
         stream = self.network(jets.dense(inputs, **small["input"]), x, small["layers"])
         up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
-        sign, orbitals = slater.log_sum(up, down, params["weights"])
+        sign, orbitals = self.antisymmetric(up, down, params["weights"])
         factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, charges))]
         i, j, same = features.electron_pairs(self.up, self.down)
         if len(i):
@@ -149,9 +165,9 @@ class Ansatz(ABC):
         return sign, jets.linear(lambda *f: sum(f), *factors)
 
     def _inputs(self, vectors: Value, r2: Value, charges: Array) -> Value:
-        """One-electron features and the spin, spread to all coordinates, (N, F)."""
+        """One-electron features and the spin, (N, F)."""
         seen = jets.cast(features.electron_features(vectors, r2, charges), self.precision)
-        widened = jets.spread_electrons(jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen))
+        widened = jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen)
         spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)
         spins[: self.up, -1], spins[self.up :, -1] = 1.0, -1.0
         return jets.shift(widened, spins)
@@ -159,7 +175,7 @@ class Ansatz(ABC):
     def _matrix(
         self, params: Params, small: Params, basis: Value, stream: Value, spin: str
     ) -> Value | None:
-        """Orbitals of the electrons of one spin, (K, n, n)."""
+        """Orbitals of the electrons of one spin, (K, n, columns)."""
         rows = slice(None, self.up) if spin == "up" else slice(self.up, None)
         n = self.up if spin == "up" else self.down
         if n == 0:
@@ -181,4 +197,4 @@ class Ansatz(ABC):
         orbitals = jets.add(
             jets.multiply(start, jets.shift(factor, jnp.ones(()))), jets.multiply(envelope, term)
         )
-        return jets.linear(lambda v: v.reshape(n, self.determinants, n).swapaxes(0, 1), orbitals)
+        return jets.linear(lambda v: v.reshape(n, self.determinants, -1).swapaxes(0, 1), orbitals)

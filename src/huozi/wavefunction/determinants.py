@@ -51,31 +51,43 @@ def log_sum(up: Value | None, down: Value | None, weights: Array) -> tuple[Array
     sign : array, or None for jets
     logarithm : as the arguments
     """
-    scales: Array | float = 0.0
+    scales = jnp.zeros(())
     product: Value | None = None
     for matrix in (up, down):
         if matrix is None:
             continue
-        matrix, scale = _scaled(matrix)
+        matrix, scale = scaled(matrix)
         scales = scales + scale
         factor = jets.determinant(matrix)
         product = factor if product is None else jets.multiply(product, factor)
-    total = jets.linear(lambda v: v @ weights, product)
+    sign, logarithm = log_absolute(jets.linear(lambda v: v @ weights, product))
+    return sign, jets.shift(logarithm, scales)
+
+
+def log_absolute(total: Value) -> tuple[Array | None, Value]:
+    """Sign (None for jets) and logarithm of the absolute value, element by element."""
     if isinstance(total, Jet):
         value = jnp.where(total.value < 0, -1.0, 1.0) * _floored(total.value)
         gradient = total.gradient / value
         laplacian = total.laplacian / value - jnp.square(gradient).sum(0)
-        logarithm = jnp.log(jnp.abs(value)) + scales
+        logarithm = jnp.log(jnp.abs(value))
         return None, Jet(jnp.concatenate([logarithm[None], gradient, laplacian[None]]))
-    return jnp.sign(total), jnp.log(_floored(total)) + scales
+    return jnp.sign(total), jnp.log(_floored(total))
 
 
 def _floored(total: Array) -> Array:
     return jnp.maximum(jnp.abs(total), SMALLEST)
 
 
-def _scaled(matrix: Value) -> tuple[Value, Array]:
-    """Divide each row by its largest element, so that far electrons do not underflow."""
+def scaled(matrix: Value) -> tuple[Value, Array]:
+    """Divide rows of (K, n, columns) by their largest element, or far electrons would underflow.
+
+    Returns
+    -------
+    matrix : as it came
+    logarithm : array
+        Of the product of the divisors.
+    """
     value = jax.lax.stop_gradient(matrix.value if isinstance(matrix, Jet) else matrix)
     largest = jnp.maximum(jnp.abs(value).max((0, 2), keepdims=True), LEAST_SCALE)
     return jets.linear(lambda v: v / largest, matrix), jnp.log(largest).sum()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax
-from huozi.wavefunction.observables import Observables
+from huozi.wavefunction.observables import Observables, spin_squared
 from huozi.wavefunction.optimize import Problem
 from huozi.wavefunction.sampler import equilibrate
 from huozi.wavefunction.statistics import chain_average
@@ -43,6 +43,8 @@ class Estimate:
         Dipole moment from the origin of the coordinates, e bohr, and its standard errors.
     forces_Ha_per_bohr, forces_stderr : list of lists of float
         On the nuclei, (M, 3), and their standard errors.
+    spin_squared, spin_squared_stderr : float
+        <S^2>, S (S + 1) for a pure spin state, and its standard error.
     """
 
     energy_Ha: float
@@ -58,6 +60,8 @@ class Estimate:
     dipole_stderr: list[float]
     forces_Ha_per_bohr: list[list[float]]
     forces_stderr: list[list[float]]
+    spin_squared: float
+    spin_squared_stderr: float
 
 
 def evaluate(
@@ -71,7 +75,10 @@ def evaluate(
     seed: int | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Estimate:
-    """Sample |psi|^2 anew and average the local energy, the dipole moment and the forces.
+    """Sample |psi|^2 anew and average the local energy, the dipole moment, the forces and S^2.
+
+    S^2 takes one evaluation of psi and one more for every pair of opposite spins, and is measured
+    once in so many samples: less than a tenth of the moves between them.
 
     Parameters
     ----------
@@ -101,12 +108,17 @@ def evaluate(
     energies, accepted = [], []
     molecule = problem.molecule
     observables = Observables(np.array(molecule.charges, float), molecule.nuclei)
+    evaluations = 1 + molecule.up * molecule.down
     while True:
         key, use = jax.random.split(key)
         x, _, acceptance = problem.sweep(params, x, use, width, moves)
         local, terms = problem.measure(params, x)
         energies.append(np.asarray(local))
         observables.add(energies[-1], terms, np.asarray(x))
+        if (len(energies) - 1) % evaluations == 0:
+            nuclei = molecule.nuclei
+            spin = spin_squared(problem.wave_function, molecule.up, params, nuclei, x)
+            observables.add_spin(np.asarray(spin))
         accepted.append(float(acceptance))
         spent = time.monotonic() - begun
         done = len(energies) / steps if steps else spent / (budget or 1.0)
@@ -133,7 +145,11 @@ def _estimate(
             "the wave function has broken down: train again with precision float64"
         )
     mean = chain_average(energies[:, fine])
-    measured = (*observables.dipole(fine), *observables.forces(fine))
+    measured = (
+        *observables.dipole(fine),
+        *observables.forces(fine),
+        *observables.spin_squared(fine),
+    )
     return Estimate(
         mean.value,
         mean.error,

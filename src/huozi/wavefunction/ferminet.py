@@ -47,6 +47,7 @@ class FermiNet(Ansatz):
         electrons = np.stack([spins == spin for spin in (False, True)]).astype(self.precision)
         electrons /= np.maximum(electrons.sum(1, keepdims=True), 1)
         partners = electrons[:, None, j] * (i == np.arange(count)[:, None])
+        h = jets.spread_electrons(h)
         g = self._pairs(x, i, j) if count > 1 else None
         for number, layer in enumerate(layers):
             means = jets.linear(

@@ -74,7 +74,7 @@ def pair_network(
     Parameters
     ----------
     electrons : (N, F)
-        One-electron features f, already spread to all coordinates.
+        One-electron features f, jets of the electron alone.
     separations2 : (P,)
         Squared distances of the pairs, jets of the pair alone.
     """
@@ -82,7 +82,7 @@ def pair_network(
     count = (electrons.value if isinstance(electrons, jets.Jet) else electrons).shape[0]
     features = jets.cast(pair_features(separations2), params["pair"].dtype)
     hidden = jets.spread_pairs(jets.dense(features, params["pair"]), i, j, count)
-    projected = jets.dense(electrons, params["electron"])
+    projected = jets.spread_electrons(jets.dense(electrons, params["electron"]))
     both = jets.linear(lambda v: v[i] + v[j], projected)
     bias = params["spin"][same.astype(int)]
     hidden = jets.elementwise(jnp.tanh, jets.shift(jets.add(hidden, both), bias))

@@ -1,4 +1,4 @@
-"""What a wave function says beside its energy: dipole moments and forces on nuclei.
+"""What a wave function says beside its energy: forces on nuclei, dipole moments, spin.
 
 The plain estimator of a force, Z_A sum_i (r_i - R_A) / |r_i - R_A|^3, has infinite variance. With
 the trial derivative Q psi of the wave function, Q_A = Z_A sum_i (r_i - R_A) / |r_i - R_A|, which
@@ -10,11 +10,20 @@ The first average is the zero-variance estimator (the Laplacian of Q_A cancels t
 the second removes the bias of first order in the error of psi.
 
 Source: Assaraf & Caffarel, J. Chem. Phys. 113, 4028 (2000); 119, 10536 (2003).
+
+The wave function of electrons whose spins are assigned stands for an antisymmetric one of places
+and spins. There S^2 = S_z (S_z + 1) + S_- S_+, and S_- S_+ is N_down less the sum of all
+exchanges of the places of an electron up and one down:
+
+    (S^2 psi / psi)(x) = s_z (s_z + 1) + N_down - sum_(i up, j down) psi(P_ij x) / psi(x)
+
+It is S (S + 1) everywhere for an eigenstate, e.g. a restricted determinant.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +68,32 @@ def force_terms(gradient: Array, charges: Array, nuclei: Array, x: Array) -> For
     return ForceTerms((charges[:, None] * across).sum(0), (charges[:, None] * units).sum(0))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def spin_squared(wave_function: Any, up: int, params: Any, nuclei: Array, x: Array) -> Array:
+    """Local values of S^2, (B,).
+
+    Parameters
+    ----------
+    wave_function : Psiformer or another ansatz with `sign_and_log`
+    up : int
+        Electrons of spin up, the first of all.
+    nuclei, x : (M, 3), (B, N, 3) arrays
+        Bohr.
+    """
+    count = x.shape[1]
+    orders = [np.arange(count)]
+    for i, j in np.ndindex(up, count - up):
+        orders.append(np.arange(count))
+        orders[-1][[i, up + j]] = up + j, i
+    signs, logarithms = jax.lax.map(
+        lambda order: jax.vmap(lambda r: wave_function.sign_and_log(params, nuclei, r[order]))(x),
+        jnp.asarray(np.stack(orders)),
+    )
+    ratios = signs[1:] * signs[0] * jnp.exp(logarithms[1:] - logarithms[0])
+    s_z = up - count / 2
+    return s_z * (s_z + 1) + count - up - ratios.sum(0)
+
+
 def nuclear_forces(charges: Floats, nuclei: Floats) -> Floats:
     """Repulsion of the nuclei, (M, 3), Ha/bohr."""
     apart = nuclei[:, None] - nuclei
@@ -82,6 +117,8 @@ class Observables:
         self.charges, self.nuclei = charges, nuclei
         self.energy = self.electrons = self.pull = self.warp = self.product = np.zeros(())
         self.count = 0
+        self.spin = np.zeros(())
+        self.spin_count = 0
 
     def add(self, energies: Floats, terms: ForceTerms, x: Floats) -> None:
         """Take in one sample of every chain: (B,), (B, M, 3) and (B, N, 3)."""
@@ -92,6 +129,15 @@ class Observables:
         self.warp = self.warp + warp
         self.product = self.product + energies[:, None, None] * warp
         self.count += 1
+
+    def add_spin(self, local: Floats) -> None:
+        """Take in one sample of S^2 of every chain, (B,)."""
+        self.spin = self.spin + local
+        self.spin_count += 1
+
+    def spin_squared(self, fine: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Mean of S^2 and its standard error."""
+        return _average(self.spin[fine] / self.spin_count)
 
     def dipole(self, fine: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Dipole moment (3,) from the origin of the coordinates, e bohr, and its standard error."""

@@ -40,6 +40,7 @@ class Psiformer(Ansatz):
     def network(self, h: Value, x: Value, layers: Any) -> Value:
         """Attend and apply one tanh layer, in turn."""
         shape = (-1, self.heads, self.width // self.heads)
+        h = jets.spread_electrons(h)
         for layer in layers:
             q, k, v = (
                 jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), h) for name in "qkv"

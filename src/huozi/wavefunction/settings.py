@@ -15,11 +15,15 @@ class AnsatzConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["psiformer", "ferminet"] = Field("psiformer", description="Ansatz.")
+    kind: Literal["psiformer", "ferminet", "lapnet", "pairproduct"] = Field(
+        "psiformer", description="Ansatz."
+    )
     width: int = Field(16, ge=4, description="Width of the network; a multiple of heads.")
     layers: int = Field(2, ge=0, description="Layers of the network.")
-    heads: int = Field(4, ge=1, description="Attention heads; psiformer alone has them.")
-    determinants: int = Field(4, ge=1, description="Determinants.")
+    heads: int = Field(4, ge=1, description="Attention heads, of psiformer and lapnet.")
+    determinants: int = Field(
+        4, ge=1, description="Determinants; of pairproduct, terms of each pair function."
+    )
     pair_width: int = Field(16, ge=1, description="Width of the networks for pairs of electrons.")
     precision: Literal["float32", "float64"] = Field(
         "float32", description="Of the network; orbitals, determinants and sums are float64."

@@ -14,17 +14,27 @@ import yaml
 
 from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
+from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
+from huozi.wavefunction.lapnet import LapNet
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.optimize import Problem, State, make_step, start_state
+from huozi.wavefunction.pair_product import PairProduct
 from huozi.wavefunction.psiformer import Psiformer
 from huozi.wavefunction.sampler import equilibrate
 from huozi.wavefunction.settings import AnsatzConfig, TrainConfig
 from huozi.workflow import RunFolder
 
 Report = Callable[[dict[str, Any]], None]
+
+KINDS: dict[str, type[Ansatz]] = {
+    "psiformer": Psiformer,
+    "ferminet": FermiNet,
+    "lapnet": LapNet,
+    "pairproduct": PairProduct,
+}
 
 LOG_SECONDS = 1.0
 LOGGED = ("variance", "acceptance", "distance", "damping", "freedom")
@@ -134,11 +144,10 @@ class VMC:
 
 def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC:
     """Return the variational Monte Carlo of geometries with the ansatz of the settings."""
-    sizes = ansatz.model_dump(exclude={"kind", "heads"})
+    kind = KINDS[ansatz.kind]
+    sizes = ansatz.model_dump(include={field.name for field in dataclasses.fields(kind)})
     first = molecules if isinstance(molecules, Molecule) else molecules[0]
-    if ansatz.kind == "psiformer":
-        return VMC(molecules, Psiformer.for_molecule(first, heads=ansatz.heads, **sizes))
-    return VMC(molecules, FermiNet.for_molecule(first, **sizes))
+    return VMC(molecules, kind.for_molecule(first, **sizes))
 
 
 def load_run(path: str | Path) -> Trained:

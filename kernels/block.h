@@ -21,7 +21,7 @@ struct Workspace {
   Candidates candidates;
   std::vector<Vec> rows;       // per atom: moments, later their gradients
   std::vector<Range> ranges;   // functions whose moments are not all zero
-  std::vector<Vec> moments, moment_gradient;  // [function][harmonic][2]
+  std::vector<Vec> moments, moment_gradient;  // [function][harmonic][2]; two gradients of splines
   std::vector<Vec> mixed, mixed_gradient;     // [channel][harmonic][2]
   NetworkRoom network;
 
@@ -29,7 +29,7 @@ struct Workspace {
     const int functions = model.functions(), harmonics = model.harmonics();
     rows.resize(kBlock * row_size);
     moments.resize(functions * harmonics * kVecs);
-    moment_gradient.resize(moments.size());
+    moment_gradient.resize(moments.size() * (model.nodes ? 2 : 1));
     mixed.resize(model.channels * harmonics * kVecs);
     mixed_gradient.resize(mixed.size());
   }
@@ -103,14 +103,15 @@ inline void mix(const Model& model, const Element& element, Workspace& work) {
                  &work.mixed[l * l * kVecs], stride);
 }
 
-inline void mix_gradient(const Model& model, const Element& element, Workspace& work) {
+inline void mix_gradient(const Model& model, const std::vector<std::vector<float>>& mix,
+                         Workspace& work, Vec* moment_gradient) {
   const int stride = model.harmonics() * kVecs;
   for (const Range& range : work.ranges) {
-    Vec* gradient = &work.moment_gradient[range.first * stride];
+    Vec* gradient = moment_gradient + range.first * stride;
     std::fill_n(gradient, range.count * stride, Vec{});
     for (int l = 0; l <= model.degree; l++)
       accumulate(range.count, model.channels, (2 * l + 1) * kVecs,
-                 &element.mix[l][range.first * model.channels], model.channels, 1,
+                 &mix[l][range.first * model.channels], model.channels, 1,
                  &work.mixed_gradient[l * l * kVecs], stride, gradient + l * l * kVecs, stride);
   }
 }
@@ -142,7 +143,9 @@ void block(const Model& model, int kind, const int* atoms, int count, const List
 
   invariants_gradient(model, work.mixed.data(), work.network.gradient.data(),
                       work.mixed_gradient.data());
-  mix_gradient(model, element, work);
+  mix_gradient(model, element.mix, work, work.moment_gradient.data());
+  if (model.nodes)
+    mix_gradient(model, element.mix_slope, work, &work.moment_gradient[work.moments.size()]);
   Functions::to_rows(model, work.ranges, work.moment_gradient.data(), work.rows.data());
   for (int a = 0; a < count; a++) {
     PairForces forces(atoms[a], work.near[a], out);

@@ -217,14 +217,15 @@ std::size_t first_width(const Json& architecture) {
 }
 
 // Maps from radial functions of all species to channels, by degree.
-void read_mix(const File& file, const std::string& name, Model& model) {
+void read_mix(const File& file, const std::string& name, Model& model,
+              std::vector<std::vector<float>> Element::*mixes) {
   const std::size_t Z = model.elements.size(), L = model.degree + 1, B = model.functions(),
                     K = model.channels;
   const std::vector<float> mix = file.read(name, {Z, L, B, K});
   for (std::size_t z = 0; z < Z; z++)
     for (std::size_t l = 0; l < L; l++)
-      model.elements[z].mix.emplace_back(mix.begin() + (z * L + l) * B * K,
-                                         mix.begin() + (z * L + l + 1) * B * K);
+      (model.elements[z].*mixes)
+          .emplace_back(mix.begin() + (z * L + l) * B * K, mix.begin() + (z * L + l + 1) * B * K);
 }
 
 void read_moment(const File& file, const Json& architecture, Model& model) {
@@ -239,7 +240,7 @@ void read_moment(const File& file, const Json& architecture, Model& model) {
   model.partners.resize(Q);
   for (int q = 0; q < Q; q++)
     for (int k = q; k < K; k++) model.partners[q].push_back(k);
-  read_mix(file, "mix", model);
+  read_mix(file, "mix", model, &Element::mix);
   const std::size_t Z = model.elements.size(), width = first_width(architecture),
                     inputs = K + static_cast<std::size_t>(model.degree + 1) * K * Q;
   if (inputs == width)  // it would add invariants that the kernel does not keep
@@ -278,7 +279,8 @@ void read_deeppot(const File& file, const Json& architecture, Model& model) {
     model.groups.push_back({0, 4});
   else
     inputs = model.linear = K;
-  read_mix(file, "kernel.mix", model);
+  read_mix(file, "kernel.mix", model, &Element::mix);
+  read_mix(file, "kernel.mix_slope", model, &Element::mix_slope);
   const std::size_t Z = model.elements.size();
   const auto constant = file.read("kernel.constant", {Z, static_cast<std::size_t>(K)});
   for (std::size_t z = 0; z < Z; z++)

@@ -25,6 +25,7 @@ struct Element {
   double e0 = 0;    // energy of the isolated atom, eV
   double vacuum = 0;  // network at a zero descriptor, eV
   std::vector<std::vector<float>> mix;  // per degree: radial functions of all species * channels
+  std::vector<std::vector<float>> mix_slope;  // of splines: for the derivatives by s
   std::vector<float> constant;  // added to harmonic 0 of each channel; or none
   std::vector<Layer> layers;
   std::vector<float> readout;

@@ -43,30 +43,33 @@ inline Switched switched(const float* dx, const float* dy, const float* dz, cons
   return g;
 }
 
-// The splines of 16 neighbours that differ from zero, times s.
+// The splines of 16 neighbours that differ from zero, and those of one degree less.
 struct Window {
-  Vec value[kWindow], slope[kWindow];  // slope: by the distance
+  Vec quintic[kWindow], quartic[kDegree];
   alignas(64) std::int32_t first[kLanes];  // number of the first one
+  Vec inside;  // 0 where s is held at its largest, or 1
 };
 
-// Cox and de Boor's recurrence for knots at whole numbers, without its divisors, which make 5! in all.
+// Cox and de Boor's recurrence for knots at whole numbers; its divisors make 5! in all.
 inline void window(const Model& model, const Switched& g, Window& out) {
   const float count = static_cast<float>(model.nodes - kDegree);
   const float scale = count / static_cast<float>(model.end);
   const Vec place = at_most(scale * g.s, count);
   IntRegister whole[kParts];
-  Vec t, below[kDegree];
+  Vec t;
   for (int p = 0; p < kParts; p++) {
     const Register x = place.part[p], last = count - 1.0f - Register{};
     whole[p] = __builtin_convertvector(x < last ? x : last, IntRegister);
     t.part[p] = x - __builtin_convertvector(whole[p], Register);
+    out.inside.part[p] = x < count ? 1.0f - Register{} : Register{};
   }
   std::memcpy(out.first, whole, sizeof whole);
-  Vec* value = out.value;
-  value[0] = splat(1.0f);
+  Vec* value = out.quintic;
+  value[0] = splat(1.0f / 120);
 #pragma GCC unroll 8
   for (int d = 1; d <= kDegree; d++) {
-    if (d == kDegree) std::copy_n(value, kDegree, below);
+    if (d == kDegree)
+      for (int k = 0; k < kDegree; k++) out.quartic[k] = static_cast<float>(kDegree) * value[k];
     Vec carried = Vec{};
 #pragma GCC unroll 8
     for (int k = 0; k < d; k++) {
@@ -75,17 +78,6 @@ inline void window(const Model& model, const Switched& g, Window& out) {
       carried = (t + static_cast<float>(d - 1 - k)) * old;
     }
     value[d] = carried;
-  }
-  // B' is a difference of the splines of one degree less.
-  const Vec s = (1.0f / 120) * g.s, s_slope = (1.0f / 120) * g.s_slope;
-  Vec along = (scale / 24) * g.s * g.s_slope;
-  for (int p = 0; p < kParts; p++)
-    along.part[p] = place.part[p] < count ? along.part[p] : Register{};
-#pragma GCC unroll 8
-  for (int k = 0; k < kWindow; k++) {
-    const Vec left = k ? below[k - 1] : Vec{}, right = k < kDegree ? below[k] : Vec{};
-    out.slope[k] = s_slope * value[k] + along * (left - right);
-    value[k] *= s;
   }
 }
 
@@ -139,8 +131,8 @@ inline void spline_sum(const Model& model, const Neighbourhood& near, Quad* row,
       window(model, g, splines);
       lanes_to_quads({splat(1.0f), g.x, g.y, g.z}, harmonics);
       for (int set = 0; set < model.sets; set++) {
-        for (int k = 0; k < kWindow; k++)
-          store(values[k], set ? g.w * splines.value[k] : splines.value[k]);
+        const Vec f = set ? g.w * g.s : g.s;
+        for (int k = 0; k < kWindow; k++) store(values[k], f * splines.quintic[k]);
         Quad* to = row + (e * model.sets + set) * model.nodes;
         for (int q = 0; q < kLanes; q++) {
           Quad* own = to + splines.first[q];
@@ -157,35 +149,41 @@ inline void spline_sum(const Model& model, const Neighbourhood& near, Quad* row,
   }
 }
 
+// A row holds the gradients by the moments, as coefficients of quintic splines, then their
+// derivatives by s, as coefficients of quartic ones: differences of rounded numbers would be worse.
 inline void spline_pull(const Model& model, const Neighbourhood& near, const Quad* row,
                         PairForces& forces) {
   const int elements = static_cast<int>(model.elements.size());
   Window splines;
-  alignas(64) float values[kWindow][kLanes], slopes[kWindow][kLanes];
+  alignas(64) float quintic[kWindow][kLanes], quartic[kDegree][kLanes];
   for (int e = 0; e < elements; e++)
     for (int block = near.first[e]; block < near.first[e + 1]; block++) {
       const int at = block * kLanes;
       const Switched g = switched(&near.x[at], &near.y[at], &near.z[at], model);
       window(model, g, splines);
-      Quad sums[2][kLanes] = {};
+      for (int k = 0; k < kWindow; k++) store(quintic[k], splines.quintic[k]);
+      for (int k = 0; k < kDegree; k++) store(quartic[k], splines.quartic[k]);
+      Vec value[4] = {}, slope[4] = {};
       for (int set = 0; set < model.sets; set++) {
-        for (int k = 0; k < kWindow; k++) {
-          const Vec value = splines.value[k], slope = splines.slope[k];
-          store(values[k], set ? g.w * value : value);
-          store(slopes[k], set ? g.w * slope + g.w_slope * value : slope);
-        }
         const Quad* from = row + (e * model.sets + set) * model.nodes;
+        Quad sums[2][kLanes];
         for (int q = 0; q < kLanes; q++) {
-          const Quad* gradient = from + splines.first[q];
+          const Quad *own = from + splines.first[q], *slopes = own + model.functions();
+          Quad sum = quintic[kDegree][q] * own[kDegree], slope = Quad{};
 #pragma GCC unroll 8
-          for (int k = 0; k < kWindow; k++) {
-            sums[0][q] += values[k][q] * gradient[k];
-            sums[1][q] += slopes[k][q] * gradient[k];
-          }
+          for (int k = 0; k < kDegree; k++)
+            sum += quintic[k][q] * own[k], slope += quartic[k][q] * slopes[k];
+          sums[0][q] = sum, sums[1][q] = slope;
+        }
+        Vec by[4], by_s[4];
+        quads_to_lanes(sums[0], by), quads_to_lanes(sums[1], by_s);
+        const Vec f = set ? g.w * g.s : g.s, along = f * g.s_slope * splines.inside;
+        const Vec df = set ? g.w * g.s_slope + g.w_slope * g.s : g.s_slope;
+        for (int m = 0; m < 4; m++) {
+          value[m] += f * by[m];
+          slope[m] += df * by[m] + along * by_s[m];
         }
       }
-      Vec value[4], slope[4];
-      quads_to_lanes(sums[0], value), quads_to_lanes(sums[1], slope);
       const Vec radial = slope[0] + slope[1] * g.x + slope[2] * g.y + slope[3] * g.z;
       const Vec inward = value[1] * g.x + value[2] * g.y + value[3] * g.z;
       const Vec along = radial - inward * g.inverse;
@@ -197,7 +195,7 @@ inline void spline_pull(const Model& model, const Neighbourhood& near, const Qua
 
 // What block() asks of a set of functions.
 struct SplineFunctions {
-  static std::size_t row_size(const Model& model) { return model.functions() / 4; }
+  static std::size_t row_size(const Model& model) { return 2 * model.functions() / 4; }
 
   static void ranges(const Model& model, std::vector<Range>& ranges) {
     ranges.clear();
@@ -225,15 +223,16 @@ struct SplineFunctions {
 
   static void to_rows(const Model& model, const std::vector<Range>& ranges, const Vec* lanes,
                       Vec* rows) {
-    const std::size_t size = row_size(model);
+    const int half = model.functions() / 4;
     for (const Range& range : ranges)
-      for (int at = range.first / 4; at < (range.first + range.count) / 4; at++)
-        for (int v = 0; v < kVecs; v++) {
-          Vec square[kLanes];
-          for (int i = 0; i < kLanes; i++) square[i] = lanes[(at * kLanes + i) * kVecs + v];
-          transpose(square);
-          for (int a = 0; a < kLanes; a++) rows[(v * kLanes + a) * size + at] = square[a];
-        }
+      for (const int first : {range.first / 4, range.first / 4 + half})
+        for (int at = first; at < first + range.count / 4; at++)
+          for (int v = 0; v < kVecs; v++) {
+            Vec square[kLanes];
+            for (int i = 0; i < kLanes; i++) square[i] = lanes[(at * kLanes + i) * kVecs + v];
+            transpose(square);
+            for (int a = 0; a < kLanes; a++) rows[(v * kLanes + a) * 2 * half + at] = square[a];
+          }
   }
 
   static void pull(const Model& model, const Neighbourhood& near, const Vec* row,

@@ -111,8 +111,9 @@ def kernel_part(
         Sizes and ranges; lengths in Å, ``end`` in 1/Å. ``products`` lists for each function the
         functions whose products with it are inputs of the network; without any, all functions are.
     tensors : dict
-        ``mix`` (Z, 2, Z S nodes, R), ``constant`` (Z, R), ``weight`` (Z, inputs, h) and ``bias``
-        (Z, h) of the first layer.
+        ``mix`` (Z, 2, Z S nodes, R) of quintic splines, ``mix_slope`` of quartic ones, which give
+        the derivatives by s; ``constant`` (Z, R); ``weight`` (Z, inputs, h) and ``bias`` (Z, h) of
+        the first layer.
     """
     if refusal(config, params) is not None:
         return None
@@ -134,10 +135,15 @@ def kernel_part(
         "networks": 1 if config.shared else len(reduced),
         "products": products,
     }
-    mix = [_spline_coefficients(_padded(one.functions, width), nodes) for one in reduced]
     elements = len(reduced)
+    mix = np.stack(
+        [_spline_coefficients(_padded(one.functions, width), nodes) for one in reduced]
+    )
+    slope = np.diff(mix, axis=-2, append=0) * (nodes - SPLINE_DEGREE) / header["end"]
+    slope[..., -1, :] = 0
     tensors = {
-        "mix": np.reshape(mix, (elements, 2, -1, width)),
+        "mix": mix.reshape(elements, 2, -1, width),
+        "mix_slope": slope.reshape(elements, 2, -1, width),
         "constant": np.stack([_padded(one.constant, width) for one in reduced]),
         "weight": _first_weight(config, params, [one.outputs for one in reduced], products),
         "bias": _first_bias(config, params, elements),

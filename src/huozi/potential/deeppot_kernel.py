@@ -35,7 +35,7 @@ Array = NDArray[Any]
 
 FINE = 1024  # values of s at which the embedding is expanded
 NODES = (16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 384, 512)  # numbers of splines to choose from
-LEFT_OUT = 1e-7  # relative to the largest: what float32 does not tell apart
+LEFT_OUT = 1e-8  # relative to the largest: what float32 does not tell apart
 
 
 def refusal(config: DeepPotConfig, params: Params) -> str | None:
@@ -112,8 +112,8 @@ def kernel_part(
         functions whose products with it are inputs of the network; without any, all functions are.
     tensors : dict
         ``mix`` (Z, 2, Z S nodes, R) of quintic splines, ``mix_slope`` of quartic ones, which give
-        the derivatives by s; ``constant`` (Z, R); ``weight`` (Z, inputs, h) and ``bias`` (Z, h) of
-        the first layer.
+        the derivatives by s; ``constant`` (Z, R); ``weight`` (Z, inputs, h), ``bias`` (Z, h) and
+        perhaps ``step`` (Z, h) of the first layer.
     """
     if refusal(config, params) is not None:
         return None
@@ -148,6 +148,9 @@ def kernel_part(
         "weight": _first_weight(config, params, [one.outputs for one in reduced], products),
         "bias": _first_bias(config, params, elements),
     }
+    if "step" in params["layers"][0]:
+        step = np.asarray(params["layers"][0]["step"])
+        tensors["step"] = np.broadcast_to(step, tensors["bias"].shape)
     return header, {name: np.ascontiguousarray(x, dtype) for name, x in tensors.items()}
 
 

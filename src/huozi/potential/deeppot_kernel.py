@@ -124,7 +124,8 @@ def kernel_part(
     nodes = next((n for n in NODES if _spline_error(values, n) <= LEFT_OUT), NODES[-1])
     reduced = [_reduce(*around, axis) for around in zip(values, constants, strict=True)]
     width = max(len(one.constant) for one in reduced)
-    products = _products([one.outputs for one in reduced], axis, width)
+    outputs = [np.pad(x.outputs, [(0, width - len(x.outputs)), (0, 0)]) for x in reduced]
+    products = _products(outputs, axis)
     header = {
         "cutoff": part.cutoff,
         "onset": part.onset,
@@ -136,16 +137,14 @@ def kernel_part(
         "products": products,
     }
     elements = len(reduced)
-    mix = np.stack(
-        [_spline_coefficients(_padded(one.functions, width), nodes) for one in reduced]
-    )
+    mix = np.stack([_spline_coefficients(_padded(one.functions, width), nodes) for one in reduced])
     slope = np.diff(mix, axis=-2, append=0) * (nodes - SPLINE_DEGREE) / header["end"]
     slope[..., -1, :] = 0
     tensors = {
         "mix": mix.reshape(elements, 2, -1, width),
         "mix_slope": slope.reshape(elements, 2, -1, width),
         "constant": np.stack([_padded(one.constant, width) for one in reduced]),
-        "weight": _first_weight(config, params, [one.outputs for one in reduced], products),
+        "weight": _first_weight(config, params, outputs, products),
         "bias": _first_bias(config, params, elements),
     }
     if "step" in params["layers"][0]:
@@ -172,11 +171,12 @@ def _embedding_values(config: DeepPotConfig, params: Params) -> tuple[Array, Arr
 def _reduce(values: Array, constant: Array, axis: int) -> _Reduced:
     """Orthonormal functions; the first of them suffice for the first `axis` outputs."""
     columns = np.vstack([values.reshape(-1, values.shape[-1]), constant])
-    least = LEFT_OUT * np.linalg.norm(columns, 2)
+    least = LEFT_OUT * np.sqrt(np.linalg.norm(columns.T @ columns, 2))  # of singular values
     found = columns[:, :0]
     for some in (columns[:, :axis], columns):
-        left, sizes, _ = np.linalg.svd(some - found @ (found.T @ some), full_matrices=False)
-        found = np.hstack([found, left[:, sizes > least]])
+        tall, small = np.linalg.qr(some - found @ (found.T @ some))
+        left, sizes, _ = np.linalg.svd(small)
+        found = np.hstack([found, tall @ left[:, sizes > least]])
     return _Reduced(
         found[:-1].reshape(*values.shape[:-1], -1), found[-1], outputs=found.T @ columns
     )
@@ -187,15 +187,14 @@ def _padded(values: Array, width: int) -> Array:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, width - values.shape[-1])])
 
 
-def _products(outputs: list[Array], axis: int, width: int) -> list[list[int]]:
+def _products(outputs: list[Array], axis: int) -> list[list[int]]:
     """For each function b the functions a >= b, such that a product of both counts anywhere."""
     if not axis:
         return []
+    width = len(outputs[0])
     counts = np.zeros((width, width), bool)
     for one in outputs:
-        size = _padded(np.linalg.norm(one, axis=1), width)
-        of_axis = _padded(np.linalg.norm(one[:, :axis], axis=1), width)
-        share = np.outer(size, of_axis)
+        share = np.outer(np.linalg.norm(one, axis=1), np.linalg.norm(one[:, :axis], axis=1))
         counts |= np.maximum(share, share.T) > LEFT_OUT * share.max()
     found = [[a for a in range(b, width) if counts[b, a]] for b in range(width)]
     return found[: max(b for b in range(width) if found[b]) + 1]
@@ -212,16 +211,11 @@ def _first_weight(
         if not products:
             found.append(one @ own)
             continue
-        width = one.shape[1]
-        own = own[: width * (len(own) // width)].reshape(width, -1, own.shape[-1])
-        both = np.einsum("ak,kqh,bq->abh", one, own, one[:, : own.shape[1]], optimize=True)
+        axis = len(own) // len(one[0])  # what is left over belongs to the type embedding
+        own = own[: len(one[0]) * axis].reshape(-1, axis, own.shape[-1])
+        both = np.einsum("ak,kqh,bq->abh", one, own, one[:, :axis], optimize=True)
         both = both + np.swapaxes(both, 0, 1) * (1 - np.eye(len(one)))[..., None]
-        rows = np.zeros((sum(map(len, products)), own.shape[-1]))
-        pairs = [(b, a) for b, row in enumerate(products) for a in row]
-        for row, (b, a) in zip(rows, pairs, strict=True):
-            if a < len(one):
-                row[:] = both[b, a]
-        found.append(rows)
+        found.append(np.concatenate([both[b, row] for b, row in enumerate(products)]))
     return np.stack(found)
 
 
@@ -281,14 +275,11 @@ def _pair_energies(
     readout = params["readout"][0 if config.shared else z]
 
     def energies(radial: Array, angular: Array) -> Array:
-        inputs = radial
-        if products:
-            both = [radial[:, b : b + 1] * radial[:, row] for b, row in enumerate(products)]
-            both = [
-                known + angular[:, b : b + 1] * angular[:, row]
-                for b, (known, row) in enumerate(zip(both, products, strict=True))
-            ]
-            inputs = np.concatenate(both, 1)
+        pairs = [
+            radial[:, [b]] * radial[:, row] + angular[:, [b]] * angular[:, row]
+            for b, row in enumerate(products)
+        ]
+        inputs = np.concatenate(pairs, 1) if pairs else radial
         first = np.tanh(inputs @ tensors["weight"][z] + tensors["bias"][z])
         first = first * np.asarray(layers[0].get("step", 1.0))
         return np.asarray(apply(layers[1:], jnp.asarray(first), config.activation) @ readout)

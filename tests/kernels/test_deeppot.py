@@ -80,7 +80,7 @@ def test_both_interfaces_equal_the_network(part: SeAConfig | Dpa1Config) -> None
     rng = np.random.default_rng(7)
     config = DeepPotConfig(descriptors=(part,), hidden=(24, 24, 48), closest=0.5)
     params = init(jax.random.key(7), config, 2)
-    params["readout"] = 10 * params["readout"]
+    params["readout"] = 100 * params["readout"]
     if isinstance(part, SeAConfig):
         params["descriptors"][0]["mean"] = jnp.asarray([0.1, 0.2], "float32")
     params["descriptors"][0]["deviation"] = jnp.full((2, 2), 0.1, "float32")

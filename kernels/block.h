@@ -6,9 +6,9 @@
 // nothing is ever summed across lanes. The same rows of weights serve both directions.
 #pragma once
 
-#include "chebyshev.h"
 #include "moment.h"
 #include "network.h"
+#include "splines.h"
 
 namespace HUOZI_ISA {
 
@@ -20,7 +20,8 @@ struct Workspace {
   Neighbourhood near[kBlock];
   Candidates candidates;
   std::vector<Vec> rows;       // per atom: moments, later their gradients
-  std::vector<Vec> moments, moment_gradient;  // [function][harmonic][2]
+  std::vector<Range> ranges;   // functions whose moments are not all zero
+  std::vector<Vec> moments, moment_gradient;  // [function][harmonic][2]; two gradients of splines
   std::vector<Vec> mixed, mixed_gradient;     // [channel][harmonic][2]
   NetworkRoom network;
 
@@ -28,7 +29,7 @@ struct Workspace {
     const int functions = model.functions(), harmonics = model.harmonics();
     rows.resize(kBlock * row_size);
     moments.resize(functions * harmonics * kVecs);
-    moment_gradient.resize(moments.size());
+    moment_gradient.resize(moments.size() * (model.nodes ? 2 : 1));
     mixed.resize(model.channels * harmonics * kVecs);
     mixed_gradient.resize(mixed.size());
   }
@@ -37,20 +38,24 @@ struct Workspace {
 // ---------------------------------------------------------------- invariants and back
 
 // values = { A[k, 0] } unless they are left out, and, by groups of harmonics,
-// { sum_m A[q, m] A[k, m] : q < partners, k >= q }
+// { sum_m A[q, m] A[k, m] } for the partners q and their channels k
 inline void invariants(const Model& model, const Vec* mixed, Vec* values) {
   const int stride = model.harmonics() * kVecs;
   for (int k = 0; k < model.linear; k++)
     for (int v = 0; v < kVecs; v++) *values++ = mixed[k * stride + v];
-  for (const huozi::Group& group : model.groups) {
+  for (const Range& group : model.groups) {
     const int first = group.first * kVecs, size = group.count * kVecs;
-    for (int q = 0; q < model.partners; q++)
-      for (int k = q; k < model.channels; k++, values += kVecs) {
-        const Vec *a = mixed + q * stride + first, *b = mixed + k * stride + first;
+    const Vec* a = mixed + first;
+    for (const std::vector<int>& channels : model.partners) {
+      for (const int k : channels) {
+        const Vec* b = mixed + k * stride + first;
         Vec s0 = Vec{}, s1 = Vec{};
         for (int m = 0; m < size; m += kVecs) s0 += a[m] * b[m], s1 += a[m + 1] * b[m + 1];
         values[0] = s0, values[1] = s1;
+        values += kVecs;
       }
+      a += stride;
+    }
   }
 }
 
@@ -60,12 +65,13 @@ inline void invariants_gradient(const Model& model, const Vec* mixed, const Vec*
   std::fill_n(mixed_gradient, model.channels * stride, Vec{});
   for (int k = 0; k < model.linear; k++)
     for (int v = 0; v < kVecs; v++) mixed_gradient[k * stride + v] = *gradient++;
-  for (const huozi::Group& group : model.groups) {
+  for (const Range& group : model.groups) {
     const int first = group.first * kVecs, size = group.count * kVecs;
-    for (int q = 0; q < model.partners; q++) {
-      const Vec* a = mixed + q * stride + first;
+    const Vec* a = mixed + first;
+    Vec* own = mixed_gradient + first;
+    for (const std::vector<int>& channels : model.partners) {
       Vec sum[7 * kVecs] = {};
-      for (int k = q; k < model.channels; k++, gradient += kVecs) {
+      for (const int k : channels) {
         const Vec* b = mixed + k * stride + first;
         Vec* out = mixed_gradient + k * stride + first;
         const Vec g0 = gradient[0], g1 = gradient[1];
@@ -73,9 +79,10 @@ inline void invariants_gradient(const Model& model, const Vec* mixed, const Vec*
           out[m] += g0 * a[m], out[m + 1] += g1 * a[m + 1];
           sum[m] += g0 * b[m], sum[m + 1] += g1 * b[m + 1];
         }
+        gradient += kVecs;
       }
-      Vec* own = mixed_gradient + q * stride + first;
       for (int m = 0; m < size; m++) own[m] += sum[m];
+      a += stride, own += stride;
     }
   }
 }
@@ -89,18 +96,24 @@ inline void mix(const Model& model, const Element& element, Workspace& work) {
     for (int k = 0; k < model.channels; k++)
       for (int v = 0; v < kVecs; v++) work.mixed[k * stride + v] = splat(element.constant[k]);
   for (int l = 0; l <= model.degree; l++)
-    accumulate(model.channels, model.functions(), (2 * l + 1) * kVecs, element.mix[l].data(), 1,
-               model.channels, &work.moments[l * l * kVecs], stride, &work.mixed[l * l * kVecs],
-               stride);
+    for (const Range& range : work.ranges)
+      accumulate(model.channels, range.count, (2 * l + 1) * kVecs,
+                 &element.mix[l][range.first * model.channels], 1, model.channels,
+                 &work.moments[range.first * stride + l * l * kVecs], stride,
+                 &work.mixed[l * l * kVecs], stride);
 }
 
-inline void mix_gradient(const Model& model, const Element& element, Workspace& work) {
+inline void mix_gradient(const Model& model, const std::vector<std::vector<float>>& mix,
+                         Workspace& work, Vec* moment_gradient) {
   const int stride = model.harmonics() * kVecs;
-  std::fill(work.moment_gradient.begin(), work.moment_gradient.end(), Vec{});
-  for (int l = 0; l <= model.degree; l++)
-    accumulate(model.functions(), model.channels, (2 * l + 1) * kVecs, element.mix[l].data(),
-               model.channels, 1, &work.mixed_gradient[l * l * kVecs], stride,
-               &work.moment_gradient[l * l * kVecs], stride);
+  for (const Range& range : work.ranges) {
+    Vec* gradient = moment_gradient + range.first * stride;
+    std::fill_n(gradient, range.count * stride, Vec{});
+    for (int l = 0; l <= model.degree; l++)
+      accumulate(range.count, model.channels, (2 * l + 1) * kVecs,
+                 &mix[l][range.first * model.channels], model.channels, 1,
+                 &work.mixed_gradient[l * l * kVecs], stride, gradient + l * l * kVecs, stride);
+  }
 }
 
 // ---------------------------------------------------------------- one block of atoms
@@ -110,12 +123,13 @@ void block(const Model& model, int kind, const int* atoms, int count, const List
            Workspace& work, const huozi_output& out) {
   const Element& element = model.elements[kind];
   const std::size_t size = Functions::row_size(model);
+  Functions::ranges(model, work.ranges);
   for (int a = 0; a < count; a++) {
     gather(model, list, atoms[a], work.candidates, work.near[a]);
-    Functions::sum(model, work.near[a], &work.rows[a * size]);
+    Functions::sum(model, work.near[a], &work.rows[a * size], work.ranges);
   }
   std::fill(work.rows.begin() + count * size, work.rows.end(), Vec{});
-  Functions::to_lanes(model, work.rows.data(), work.moments.data());
+  Functions::to_lanes(model, work.ranges, work.rows.data(), work.moments.data());
   mix(model, element, work);
   invariants(model, work.mixed.data(), work.network.values[0].data());
   Vec energy[kVecs];
@@ -129,8 +143,10 @@ void block(const Model& model, int kind, const int* atoms, int count, const List
 
   invariants_gradient(model, work.mixed.data(), work.network.gradient.data(),
                       work.mixed_gradient.data());
-  mix_gradient(model, element, work);
-  Functions::to_rows(model, work.moment_gradient.data(), work.rows.data());
+  mix_gradient(model, element.mix, work, work.moment_gradient.data());
+  if (model.nodes)
+    mix_gradient(model, element.mix_slope, work, &work.moment_gradient[work.moments.size()]);
+  Functions::to_rows(model, work.ranges, work.moment_gradient.data(), work.rows.data());
   for (int a = 0; a < count; a++) {
     PairForces forces(atoms[a], work.near[a], out);
     Functions::pull(model, work.near[a], &work.rows[a * size], forces);

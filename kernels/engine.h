@@ -20,7 +20,7 @@ struct Buffers {
 inline Buffers& buffers_of_thread(const Model& model) {
   thread_local Buffers buffers;
   if (buffers.model != model.number) {
-    const std::size_t size = model.nodes ? ChebyshevFunctions::row_size(model)
+    const std::size_t size = model.nodes ? SplineFunctions::row_size(model)
                                          : MomentFunctions<0>::row_size(model);
     buffers.work = std::make_unique<Workspace>(model, size);
     buffers.model = model.number;
@@ -96,7 +96,7 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
             block<Functions>(model, at.kind, atoms, at.count, list, *mine.work, part);
           };
           if (model.nodes)
-            run(ChebyshevFunctions{});
+            run(SplineFunctions{});
           else if (model.radial == 12)
             run(MomentFunctions<12>{});
           else

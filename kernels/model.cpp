@@ -68,17 +68,18 @@ std::vector<float> tensor(const Json& entry, const char* data, std::size_t size,
 }
 
 // Rows of the first layer for the invariants that the kernel keeps: those with k >= q, with the
-// weights of the same product at (k, q) added. `row` gives the weights of a product of a group.
-template <class Row>
-std::vector<float> merge_symmetric(const Model& model, const float* linear, int outputs, Row row) {
-  std::vector<float> merged(linear, linear + model.linear * outputs);
-  for (int g = 0; g < static_cast<int>(model.groups.size()); g++)
-    for (int q = 0; q < model.partners; q++)
-      for (int k = q; k < model.channels; k++)
-        for (int j = 0; j < outputs; j++)
-          merged.push_back(row(g, q, k)[j] +
-                           (k < model.partners && k != q ? row(g, k, q)[j] : 0.0f));
-  return merged;
+// weights of the same product at (k, q) added.
+void merge_symmetric(const Model& model, Layer& first) {
+  const int K = model.channels, Q = static_cast<int>(model.partners.size());
+  const std::vector<float> weight = std::move(first.weight);
+  const auto row = [&](int l, int q, int k) { return &weight[((l * Q + q + 1) * K + k) * first.outputs]; };
+  first.weight.assign(weight.begin(), weight.begin() + K * first.outputs);
+  for (int l = 0; l <= model.degree; l++)
+    for (int q = 0; q < Q; q++)
+      for (int k = q; k < K; k++)
+        for (int j = 0; j < first.outputs; j++)
+          first.weight.push_back(row(l, q, k)[j] + (k < Q && k != q ? row(l, k, q)[j] : 0.0f));
+  first.inputs = static_cast<int>(first.weight.size() / first.outputs);
 }
 
 // Invariants of an atom without neighbours, where only the constant is left.
@@ -88,9 +89,9 @@ std::vector<double> vacuum_invariants(const Model& model, const Element& element
   const std::vector<float>& c = element.constant;
   std::copy_n(c.begin(), model.linear, x.begin());
   std::size_t at = model.linear;
-  for (const Group& group : model.groups)
-    for (int q = 0; q < model.partners; q++)
-      for (int k = q; k < model.channels; k++)
+  for (const Range& group : model.groups)
+    for (std::size_t q = 0; q < model.partners.size(); q++)
+      for (const int k : model.partners[q])
         x[at++] = group.first == 0 ? static_cast<double>(c[q]) * c[k] : 0.0;
   return x;
 }
@@ -166,35 +167,40 @@ int integer(const Json& settings, const char* name) {
   throw std::runtime_error("an architecture that the kernel does not know");
 }
 
-// Networks of all elements. The file has `stack` of them, one for each or one for all, whose first
-// layer takes `inputs`; the kernel takes those that `first_layer` makes of its weights.
-template <class FirstLayer>
+// A layer of `stack` networks.
+std::vector<Layer> read_layers(const File& file, const std::string& name, std::size_t stack,
+                               std::size_t inputs, std::size_t outputs) {
+  const auto weight = file.read(name + ".weight", {stack, inputs, outputs});
+  const auto bias = file.read(name + ".bias", {stack, outputs});
+  std::vector<float> step;
+  if (file.has(name + ".step")) step = file.read(name + ".step", {stack, outputs});
+  std::vector<Layer> layers(stack);
+  for (std::size_t s = 0; s < stack; s++) {
+    const auto part = [s](const std::vector<float>& all, std::size_t size) {
+      return std::vector<float>(all.begin() + s * size, all.begin() + (s + 1) * size);
+    };
+    Layer& layer = layers[s];
+    layer.inputs = static_cast<int>(inputs), layer.outputs = static_cast<int>(outputs);
+    layer.weight = part(weight, inputs * outputs), layer.bias = part(bias, outputs);
+    if (!step.empty()) layer.step = part(step, outputs);
+  }
+  return layers;
+}
+
+// The network of each element, from its first layer on; the file has `stack` of the rest, one for
+// each element or one for all.
 void read_networks(const File& file, Model& model, const Json& widths, std::size_t stack,
-                   std::size_t inputs, FirstLayer first_layer) {
-  if (widths.array().empty()) throw std::runtime_error("no elements, or no network");
-  for (std::size_t i = 0; i < widths.array().size(); i++) {
+                   std::vector<Layer> first) {
+  for (std::size_t z = 0; z < model.elements.size(); z++)
+    model.elements[z].layers.push_back(std::move(first[z]));
+  std::size_t inputs = whole(widths.array()[0], kLargest);
+  for (std::size_t i = 1; i < widths.array().size(); i++) {
     const std::size_t outputs = whole(widths.array()[i], kLargest);
-    if (i == 0 && inputs == outputs)  // it would add invariants that the kernel does not keep
-      throw std::runtime_error("a shortcut around the first layer, which the kernel does not run");
-    const std::string name = "layers." + std::to_string(i);
-    const auto weight = file.read(name + ".weight", {stack, inputs, outputs});
-    const auto bias = file.read(name + ".bias", {stack, outputs});
-    std::vector<float> step;
-    if (file.has(name + ".step")) step = file.read(name + ".step", {stack, outputs});
-    for (std::size_t z = 0; z < model.elements.size(); z++) {
-      const std::size_t own = stack == 1 ? 0 : z;
-      const float* w = weight.data() + own * inputs * outputs;
-      Layer layer;
-      layer.outputs = static_cast<int>(outputs);
-      layer.weight = i == 0 ? first_layer(w, layer.outputs)
-                            : std::vector<float>(w, w + inputs * outputs);
-      layer.inputs = outputs ? static_cast<int>(layer.weight.size() / outputs) : 0;
-      layer.bias.assign(bias.begin() + own * outputs, bias.begin() + (own + 1) * outputs);
-      if (!step.empty())
-        layer.step.assign(step.begin() + own * outputs, step.begin() + (own + 1) * outputs);
-      layer.copies = inputs == outputs ? 1 : 0;
-      model.elements[z].layers.push_back(std::move(layer));
-    }
+    std::vector<Layer> layers =
+        read_layers(file, "layers." + std::to_string(i), stack, inputs, outputs);
+    for (Layer& layer : layers) layer.copies = inputs == outputs ? 1 : 0;
+    for (std::size_t z = 0; z < model.elements.size(); z++)
+      model.elements[z].layers.push_back(layers[stack == 1 ? 0 : z]);
     inputs = outputs;
   }
   const auto readout = file.read("readout", {stack, inputs});
@@ -204,35 +210,44 @@ void read_networks(const File& file, Model& model, const Json& widths, std::size
   }
 }
 
+std::size_t first_width(const Json& architecture) {
+  const auto& widths = architecture["hidden"].array();
+  if (widths.empty()) throw std::runtime_error("no elements, or no network");
+  return whole(widths[0], kLargest);
+}
+
 // Maps from radial functions of all species to channels, by degree.
-void read_mix(const File& file, const std::string& name, Model& model) {
+void read_mix(const File& file, const std::string& name, Model& model,
+              std::vector<std::vector<float>> Element::*mixes) {
   const std::size_t Z = model.elements.size(), L = model.degree + 1, B = model.functions(),
                     K = model.channels;
   const std::vector<float> mix = file.read(name, {Z, L, B, K});
   for (std::size_t z = 0; z < Z; z++)
     for (std::size_t l = 0; l < L; l++)
-      model.elements[z].mix.emplace_back(mix.begin() + (z * L + l) * B * K,
-                                         mix.begin() + (z * L + l + 1) * B * K);
+      (model.elements[z].*mixes)
+          .emplace_back(mix.begin() + (z * L + l) * B * K, mix.begin() + (z * L + l + 1) * B * K);
 }
 
 void read_moment(const File& file, const Json& architecture, Model& model) {
   model.cutoff = architecture["cutoff"].number();
   model.radial = integer(architecture, "radial"), model.degree = integer(architecture, "degree");
-  model.channels = model.linear = integer(architecture, "channels");
+  const int K = model.channels = model.linear = integer(architecture, "channels");
   // More partners than channels would be counted twice; there are no more than that.
-  model.partners = std::min(integer(architecture, "partners"), model.channels);
+  const int Q = std::min(integer(architecture, "partners"), K);
   if (model.radial < 1 || model.radial > 40 || model.degree > 3 || !(model.cutoff > 0))
     unknown_architecture();
   for (int l = 0; l <= model.degree; l++) model.groups.push_back({l * l, 2 * l + 1});
-  read_mix(file, "mix", model);
-  const int K = model.channels, Q = model.partners;
-  const std::size_t inputs = K + static_cast<std::size_t>(model.degree + 1) * K * Q;
-  read_networks(file, model, architecture["hidden"], model.elements.size(), inputs,
-                [&](const float* weight, int outputs) {
-                  return merge_symmetric(model, weight, outputs, [&](int l, int q, int k) {
-                    return weight + (K + (static_cast<std::ptrdiff_t>(l) * Q + q) * K + k) * outputs;
-                  });
-                });
+  model.partners.resize(Q);
+  for (int q = 0; q < Q; q++)
+    for (int k = q; k < K; k++) model.partners[q].push_back(k);
+  read_mix(file, "mix", model, &Element::mix);
+  const std::size_t Z = model.elements.size(), width = first_width(architecture),
+                    inputs = K + static_cast<std::size_t>(model.degree + 1) * K * Q;
+  if (inputs == width)  // it would add invariants that the kernel does not keep
+    throw std::runtime_error("a shortcut around the first layer, which the kernel does not run");
+  std::vector<Layer> first = read_layers(file, "layers.0", Z, inputs, width);
+  for (Layer& layer : first) merge_symmetric(model, layer);
+  read_networks(file, model, architecture["hidden"], Z, std::move(first));
 }
 
 // The header's `kernel` and the tensors of that name hold the expansion: deeppot_kernel.py.
@@ -241,41 +256,43 @@ void read_deeppot(const File& file, const Json& architecture, Model& model) {
     throw std::runtime_error("this model of deepmd-kit has no expansion that the kernel could run "
                              "(docs/deepmd.md says which have); Python evaluates it");
   const Json& kernel = file.header["kernel"];
+  if (!kernel.has("products"))
+    throw std::runtime_error("a model of deepmd-kit written by an earlier Huozi; convert it again");
   model.cutoff = kernel["cutoff"].number(), model.onset = kernel["onset"].number();
   model.end = kernel["end"].number();
   model.nodes = integer(kernel, "nodes"), model.sets = integer(kernel, "sets");
-  model.channels = integer(kernel, "channels"), model.partners = integer(kernel, "partners");
+  const int K = model.channels = integer(kernel, "channels");
   model.degree = 1, model.radial = model.nodes * model.sets;
   if (!(model.cutoff > 0 && model.onset >= 0 && model.onset < model.cutoff && model.end > 0) ||
-      model.nodes < 16 || model.nodes > 1024 || model.nodes % 16 || model.sets < 1 ||
-      model.sets > 2 || model.partners > model.channels)
+      model.nodes < 8 || model.nodes > 1024 || model.nodes % 4 || model.sets < 1 ||
+      model.sets > 2 || K < 1)
     unknown_architecture();
-  if (model.partners)
+  std::size_t inputs = 0;
+  for (const Json& row : kernel["products"].array()) {
+    std::vector<int> channels;
+    for (const Json& k : row.array()) channels.push_back(static_cast<int>(whole(k, K - 1)));
+    inputs += channels.size();
+    model.partners.push_back(std::move(channels));
+  }
+  if (model.partners.size() > static_cast<std::size_t>(K)) unknown_architecture();
+  if (inputs)
     model.groups.push_back({0, 4});
   else
-    model.linear = model.channels;
-  read_mix(file, "kernel.mix", model);
-  const std::size_t Z = model.elements.size(), K = model.channels;
-  const auto constant = file.read("kernel.constant", {Z, K});
-  const int Q = model.partners;
+    inputs = model.linear = K;
+  read_mix(file, "kernel.mix", model, &Element::mix);
+  read_mix(file, "kernel.mix_slope", model, &Element::mix_slope);
+  const std::size_t Z = model.elements.size();
+  const auto constant = file.read("kernel.constant", {Z, static_cast<std::size_t>(K)});
+  for (std::size_t z = 0; z < Z; z++)
+    model.elements[z].constant.assign(constant.begin() + z * K, constant.begin() + (z + 1) * K);
   read_networks(file, model, architecture["hidden"], whole(kernel["networks"], Z),
-                whole(kernel["inputs"], kLargest), [&](const float* weight, int outputs) {
-                  return merge_symmetric(model, weight, outputs, [&](int, int q, int k) {
-                    return weight + (static_cast<std::ptrdiff_t>(k) * Q + q) * outputs;
-                  });
-                });
-  const std::size_t width = model.elements[0].layers[0].outputs;
-  const auto bias = file.read("kernel.bias", {Z, width});
-  for (std::size_t z = 0; z < Z; z++) {
-    Element& element = model.elements[z];
-    element.constant.assign(constant.begin() + z * K, constant.begin() + (z + 1) * K);
-    element.layers[0].bias.assign(bias.begin() + z * width, bias.begin() + (z + 1) * width);
+                read_layers(file, "kernel", Z, inputs, first_width(architecture)));
+  for (Element& element : model.elements)
     for (std::size_t i = 0; i < element.layers.size(); i++) {
       Layer& layer = element.layers[i];
       layer.activation = Activation::tanh;
       if (i && layer.outputs == 2 * layer.inputs) layer.copies = 2;
     }
-  }
 }
 
 }  // namespace

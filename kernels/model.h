@@ -25,23 +25,27 @@ struct Element {
   double e0 = 0;    // energy of the isolated atom, eV
   double vacuum = 0;  // network at a zero descriptor, eV
   std::vector<std::vector<float>> mix;  // per degree: radial functions of all species * channels
+  std::vector<std::vector<float>> mix_slope;  // of splines: for the derivatives by s
   std::vector<float> constant;  // added to harmonic 0 of each channel; or none
   std::vector<Layer> layers;
   std::vector<float> readout;
 };
 
-// Harmonics over which products of two channels are summed.
-struct Group {
+// Some of many, in a row.
+struct Range {
   int first, count;
 };
 
 struct Model {
   std::uint64_t number = 0;  // of this model in this process; an address may be used again
   double cutoff = 0;  // Å
-  int radial = 0, degree = 0, channels = 0, partners = 0;
+  int radial = 0, degree = 0, channels = 0;
   int linear = 0;             // channels whose harmonic 0 is an invariant by itself
-  std::vector<Group> groups;  // each gives products of all channels with the partners
-  // Of the radial functions of chebyshev.h; no nodes: those of geometry.h.
+  // For each partner, the channels whose products with it are invariants, and the harmonics over
+  // which the products are summed.
+  std::vector<std::vector<int>> partners;
+  std::vector<Range> groups;
+  // Of the radial functions of splines.h; no nodes: those of geometry.h.
   int nodes = 0, sets = 0;
   double onset = 0, end = 0;
   std::vector<Element> elements;

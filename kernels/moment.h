@@ -10,6 +10,7 @@
 namespace HUOZI_ISA {
 
 using huozi::Model;
+using huozi::Range;
 
 // rows[function][harmonic] = sum over neighbours of B(r) Y(r), for one atom.
 template <int Radial>
@@ -100,13 +101,18 @@ inline void lanes_to_rows(int functions, int harmonics, const Vec* lanes, Vec* r
 template <int Radial>
 struct MomentFunctions {
   static std::size_t row_size(const Model& model) { return model.functions(); }
-  static void sum(const Model& model, const Neighbourhood& near, Vec* row) {
+  static void ranges(const Model& model, std::vector<Range>& ranges) {
+    ranges.assign(1, {0, model.functions()});
+  }
+  static void sum(const Model& model, const Neighbourhood& near, Vec* row, std::vector<Range>&) {
     moments_of_atom<Radial>(model, near, row);
   }
-  static void to_lanes(const Model& model, const Vec* rows, Vec* lanes) {
+  static void to_lanes(const Model& model, const std::vector<Range>&, const Vec* rows,
+                       Vec* lanes) {
     rows_to_lanes(model.functions(), model.harmonics(), rows, lanes);
   }
-  static void to_rows(const Model& model, const Vec* lanes, Vec* rows) {
+  static void to_rows(const Model& model, const std::vector<Range>&, const Vec* lanes,
+                      Vec* rows) {
     lanes_to_rows(model.functions(), model.harmonics(), lanes, rows);
   }
   static void pull(const Model& model, const Neighbourhood& near, const Vec* row,

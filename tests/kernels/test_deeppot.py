@@ -17,10 +17,11 @@ from huozi.cli.main import app
 from huozi.potential import Model, load_model
 from huozi.potential.deepmd_convert import convert
 from huozi.potential.deeppot import init
-from huozi.potential.deeppot_kernel import table_error
-from huozi.potential.deeppot_settings import DeepPotConfig, SeRConfig
+from huozi.potential.deeppot_kernel import kernel_part, table_error
+from huozi.potential.deeppot_settings import DeepPotConfig, Dpa1Config, SeAConfig, SeRConfig
 from huozi.systems import System
 from tests.kernels.conftest import random_system
+from tests.kernels.test_fuzz import by_ghosts, close
 from tests.potential.deepmd.test_convert import HERE, REFERENCE, system_of
 
 pytestmark = pytest.mark.skipif(
@@ -64,6 +65,60 @@ def test_radial_descriptor_equals_the_network() -> None:
         assert np.abs(exact).max() > 1e-2
         # Energies are small differences of the network's values, a thousand times as large.
         assert np.abs(value - exact).max() <= 1e-4 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        SeAConfig(cutoff=4.0, onset=1.0, sel=(1, 1), neuron=(8, 16), axis=4),
+        Dpa1Config(cutoff=4.0, onset=1.0, sel=(60,), neuron=(8, 16, 32), axis=6, mode="strip"),
+    ],
+    ids=["se_e2_a", "types that fade in"],
+)
+def test_both_interfaces_equal_the_network(part: SeAConfig | Dpa1Config) -> None:
+    """More than one block of atoms, ghosts and shuffled lists, against JAX in float64."""
+    rng = np.random.default_rng(7)
+    config = DeepPotConfig(descriptors=(part,), hidden=(24, 24, 48), closest=0.5)
+    params = init(jax.random.key(7), config, 2)
+    params["readout"] = 100 * params["readout"]
+    if isinstance(part, SeAConfig):
+        params["descriptors"][0]["mean"] = jnp.asarray([0.1, 0.2], "float32")
+    params["descriptors"][0]["deviation"] = jnp.full((2, 2), 0.1, "float32")
+    model = Model(config, (1, 8), (0.0, 0.0), params).astype("float64")
+    # Random places could be closer than the expansion begins.
+    sites = np.array(list(np.ndindex(4, 4, 5)))
+    cell = np.diag([8.8, 8.8, 11.0]) + rng.uniform(-0.5, 0.5, size=(3, 3))
+    places = (sites + rng.uniform(-0.25, 0.25, sites.shape)) / (4, 4, 5)
+    system = System(rng.choice((1, 8), 80), places @ cell, cell, np.array([True, False, True]))
+    right = replace(model, engine="xla").evaluate(system)
+    table = replace(model.astype("float32"), engine="kernel").evaluate(system)
+    ghosts = by_ghosts(model, system, rng, 2)
+    size, force = abs(float(right.energy)), np.abs(right.forces).max()
+    assert size > 0.1
+    assert force > 0.1
+    close(table.energy, right.energy, size)
+    close(ghosts["energy"][0], right.energy, size)
+    close(table.forces, right.forces, force)
+    close(ghosts["forces"], right.forces, force)
+    virial = np.asarray(right.virial)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    # JAX in float32 is 3e-5 off in this sum of large terms.
+    close(ghosts["virial"], virial, 3 * np.abs(virial).max())
+
+
+def test_few_functions_give_the_whole_embedding() -> None:
+    """Of 100 outputs; energies of pairs stay those of the network."""
+    part = SeAConfig(cutoff=6.0, onset=0.5, sel=(46, 92), neuron=(25, 50, 100), axis=16)
+    config = DeepPotConfig(descriptors=(part,), hidden=(240, 240), closest=0.5)
+    params = init(jax.random.key(0), config, 2)
+    params["descriptors"][0]["deviation"] = jnp.full((2, 2), 0.1, "float32")
+    made = kernel_part(config, params)
+    assert made is not None
+    header, tensors = made
+    assert header["channels"] < 60
+    assert tensors["weight"].shape[1] == sum(map(len, header["products"])) < 100 * 16 / 2
+    found = table_error(config, params)
+    assert found is not None
+    assert found < 1e-7
 
 
 @pytest.mark.parametrize("name", ["se_a.yaml", "se_r.yaml", "dpa1_concat_plain.yaml"])

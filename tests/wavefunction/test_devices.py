@@ -13,16 +13,17 @@ import pytest
 from huozi.wavefunction import VMC, Molecule, Psiformer
 
 SCRIPT = """
-import dataclasses, json
+import json
 from huozi.wavefunction import VMC, Molecule, Psiformer
 hydrogen = Molecule.parse("H 0 0 0; H 0 0 1.4")
 size = dict(width=4, layers=1, heads=2, determinants=2, pair_width=4, precision="float64")
 vmc = VMC(hydrogen, Psiformer.for_molecule(hydrogen, **size))
 found = []
 for devices in (1, 2):
-    run = vmc.train(steps=4, walkers=32, chunk=8, devices=devices)
-    estimate = run.evaluate(steps=3, seed=1)
-    found.append([estimate.energy_Ha, estimate.stderr_Ha, *estimate.dipole_au])
+    events = []
+    run = vmc.train(report=events.append, steps=4, walkers=32, chunk=8, devices=devices)
+    walkers = run.state.x.ravel().tolist()
+    found.append([events[-1]["energy_Ha"], *run.state.direction.tolist(), *walkers])
 print(json.dumps(found))
 """
 

@@ -35,6 +35,14 @@ def test_laplacian_of_a_wave_function_is_the_trace_of_the_hessian(four_electrons
         np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-9)
 
 
+def agree_with_jax(function, x):
+    value, gradient, laplacian = derivatives(function, x)
+    jet = jax.jit(function)(jets.seed(x))
+    np.testing.assert_allclose(jet.value, value, rtol=1e-10)
+    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_determinants(n):
     def volume(x):
@@ -43,12 +51,7 @@ def test_determinants(n):
         matrix = jets.linear(lambda v: v.reshape(n, 2, n).swapaxes(0, 1), curved)
         return jets.linear(lambda d: d.sum(), jets.determinant(matrix))
 
-    x = jax.random.normal(jax.random.key(n), (n, 3))
-    value, gradient, laplacian = derivatives(volume, x)
-    jet = jax.jit(volume)(jets.seed(x))
-    np.testing.assert_allclose(jet.value, value, rtol=1e-10)
-    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+    agree_with_jax(volume, jax.random.normal(jax.random.key(n), (n, 3)))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -60,12 +63,7 @@ def test_products_of_pair_functions(n):
         orbitals = jets.linear(lambda v: v.reshape(n, 2, 2).swapaxes(0, 1)[..., : min(n, 2)], rows)
         return log_product(orbitals, weights)[1]
 
-    x = jax.random.normal(jax.random.key(n), (n, 3))
-    value, gradient, laplacian = derivatives(product, x)
-    jet = jax.jit(product)(jets.seed(x))
-    np.testing.assert_allclose(jet.value, value, rtol=1e-10)
-    np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-8)
+    agree_with_jax(product, jax.random.normal(jax.random.key(n), (n, 3)))
 
 
 def test_a_product_of_one_pair_function_in_closed_form():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def label_frame(folder: Path, inputs: dict[str, Any], files: dict[str, Path]) ->
     labeller = make_labeller(LEVEL.validate_python(inputs["level"]))
     atoms = Atoms(**inputs["atoms"], info=inputs["state"])
     labels = labeller.label(atoms)
-    numbers = dataclasses.asdict(labels)
+    numbers = asdict(labels)
     plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in numbers.items()}
     return plain | {"code": labeller.code}
 
@@ -108,9 +107,9 @@ def label(
 
 def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: Level) -> Frame:
     """Return the frame with a label and where it comes from."""
-    names = [f.name for f in dataclasses.fields(Labels)]
+    # Results of an earlier version lack error bars.
     numbers: Any = {k: np.array(v) if isinstance(v, list) else v for k, v in found.items()}
-    labels = Labels(**{name: numbers[name] for name in names})
+    labels = Labels(**{each.name: numbers.get(each.name) for each in fields(Labels)})
     origin = {
         "level": labeller.level,
         "code": found["code"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
@@ -51,7 +52,7 @@ class WaveFunctionLabeller:
         )
         labels = Labels(found.energy_Ha * Hartree, energy_error=found.stderr_Ha * Hartree)
         if errors.max() <= level.forces_error:
-            labels = Labels(labels.energy, forces, None, labels.energy_error, errors)
+            labels = replace(labels, forces=forces, forces_error=errors)
         return checked(labels, atoms)
 
     def _refuse(self, energy: float, error: float, molecule: object) -> None:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import optax
 
-from huozi.arrays import jax, jnp
+from huozi.arrays import AXIS, jax, jnp
 from huozi.potential.architectures import Params, fold
 from huozi.potential.batch import Batch, PreparedFrame
 from huozi.potential.deeppot_training import deeppot_scaling
 from huozi.potential.loss import Weights, loss
 from huozi.potential.moment import MomentConfig, descriptors, whitening_matrices
 from huozi.potential.muon import scale_by_muon
-from huozi.potential.parallel import AXIS, summed_over_devices
+from huozi.potential.parallel import summed_over_devices
 from huozi.potential.settings import TrainConfig
 
 SAMPLE_ROWS = 4096

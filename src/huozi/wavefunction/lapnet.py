@@ -18,49 +18,33 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.jets import Jet, Value
+from huozi.wavefunction.psiformer import Psiformer
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
-class LapNet(Ansatz):
-    """Sparse attention in `heads` heads.
-
-    Parameters
-    ----------
-    heads : int
-        Divides the width; the other parameters are those of `Ansatz`.
-    """
-
-    heads: int = 4
+class LapNet(Psiformer):
+    """Sparse attention in `heads` heads; the parameters are those of `Psiformer`."""
 
     def init_layers(self, matrix: Any) -> Any:
         """Parameters of `network`."""
-        d = self.width
-        layers: list[Any] = [
-            {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": np.zeros(d)}
-            for _ in range(self.layers)
-        ]
+        layers = super().init_layers(matrix)
         for layer in layers[1:]:
-            layer["own"] = {"weight": matrix(d, d), "bias": np.zeros(d)}
+            layer["own"] = {"weight": matrix(self.width, self.width), "bias": np.zeros(self.width)}
         return layers
 
     def network(self, h: Value, x: Value, layers: Any) -> Value:
         """Attend and apply one tanh layer, in turn; the own stream has tanh layers only."""
-        shape = (-1, self.heads, self.width // self.heads)
         own, h = h, jets.spread_electrons(h)
+        scale = (self.width // self.heads) ** -0.5
         for number, layer in enumerate(layers):
             if number:
                 own = jets.add(own, jets.elementwise(jnp.tanh, jets.dense(own, **layer["own"])))
-            q, k, v = (
-                jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), stream)
-                for name, stream in (("q", own), ("k", own), ("v", h))
-            )
-            mixed = attend(jets.linear(lambda u: u * shape[-1] ** -0.5, q), k, v)
-            h = jets.linear(lambda u, m, w=layer["o"]: u + m.reshape(u.shape) @ w, h, mixed)
-            h = jets.add(h, jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"])))
+            q, k = (self.project(own, layer[name]) for name in "qk")
+            v = self.project(h, layer["v"])
+            h = self.update(h, attend(jets.linear(lambda u: u * scale, q), k, v), layer)
         return h
 
 

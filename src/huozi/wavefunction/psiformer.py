@@ -39,16 +39,21 @@ class Psiformer(Ansatz):
 
     def network(self, h: Value, x: Value, layers: Any) -> Value:
         """Attend and apply one tanh layer, in turn."""
-        shape = (-1, self.heads, self.width // self.heads)
         h = jets.spread_electrons(h)
+        scale = (self.width // self.heads) ** -0.5
         for layer in layers:
-            q, k, v = (
-                jets.linear(lambda u, w=layer[name]: (u @ w).reshape(shape), h) for name in "qkv"
-            )
+            q, k, v = (self.project(h, layer[name]) for name in "qkv")
             scores = jets.einsum("ihc,jhc->hij", q, k)
-            weights = jets.softmax(jets.linear(lambda s: s * shape[-1] ** -0.5, scores), axis=2)
-            mixed = jets.einsum("hij,jhc->ihc", weights, v)
-            h = jets.linear(lambda u, m, w=layer["o"]: u + m.reshape(u.shape) @ w, h, mixed)
-            update = jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"]))
-            h = jets.add(h, update)
+            weights = jets.softmax(jets.linear(lambda s: s * scale, scores), axis=2)
+            h = self.update(h, jets.einsum("hij,jhc->ihc", weights, v), layer)
         return h
+
+    def project(self, stream: Value, weight: Any) -> Value:
+        """Make queries, keys or values (N, H, c) of a stream (N, d)."""
+        shape = (-1, self.heads, self.width // self.heads)
+        return jets.linear(lambda u: (u @ weight).reshape(shape), stream)
+
+    def update(self, h: Value, mixed: Value, layer: Any) -> Value:
+        """Add what attention has mixed, (N, H, c), and then a tanh layer."""
+        h = jets.linear(lambda u, m: u + m.reshape(u.shape) @ layer["o"], h, mixed)
+        return jets.add(h, jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"])))

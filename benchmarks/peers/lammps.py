@@ -6,7 +6,9 @@
 deepmd-kit trains a model of water (25-50-100, axis 16, fitting 240x3, float32), freezes and
 compresses it; Huozi converts the frozen one. The first frame of DATA, repeated, then gets
 a single energy and a run by both, in turns. Each has the better of two threads and of two
-processes. Nothing else should run meanwhile. Writes benchmarks/results/peers-lammps.json.
+processes. Energies are compared with deepmd-kit's in single precision, which is timed, and with
+those of the same weights in its default, double precision, compressed likewise. Nothing else
+should run meanwhile. Writes benchmarks/results/peers-lammps.json.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import h5py
+import numpy as np
 from ase.io import write as write_atoms
 
 HERE = Path(__file__).resolve().parent
@@ -51,6 +55,18 @@ thermo_modify format float %.12g
 run {warm}
 run {steps}
 """
+# Run by deepmd-kit's Python: its converted graphs lack the learning rate that `dp compress` wants.
+COMPLETE = """
+import json, sys
+from deepmd.tf.env import tf
+path, rate = sys.argv[1], json.loads(sys.argv[2])
+graph = tf.GraphDef()
+graph.ParseFromString(open(path, "rb").read())
+[node] = [node for node in graph.node if node.name == "train_attr/training_script"]
+script = node.attr["value"].tensor.string_val
+script[0] = json.dumps(json.loads(script[0]) | {"learning_rate": rate}).encode()
+open(path, "wb").write(graph.SerializeToString())
+"""
 
 
 def make_models(peers: Path, data: object, work: Path) -> list[str]:
@@ -72,12 +88,37 @@ def make_models(peers: Path, data: object, work: Path) -> list[str]:
         huozi = str(Path(sys.executable).with_name("huozi"))
         convert = [huozi, "convert", str(run / "model.dp"), str(converted), "--float32"]
         subprocess.run(convert, check=True, stdout=sys.stderr)
+    if not (run / "double.pb").exists():
+        make_double(peers, run, settings(work, STEPS)["learning_rate"])
     return (work / "train" / "type_map.raw").read_text().split()
 
 
-def measure(command: list[str], style: str, types: list[str], cells: int, threads: int, work: Path):
+def make_double(peers: Path, run: Path, rate: dict) -> None:
+    """deepmd-kit's own program of the same weights in double precision, compressed."""
+    binary = peers / "deepmd" / "bin"
+    with h5py.File(run / "model.dp") as single, h5py.File(run / "double.dp", "w") as double:
+        tree = single.attrs["json"].replace('"precision":"float32"', '"precision":"float64"')
+        double.attrs["json"] = tree
+        for name, value in single.items():
+            double[name] = np.asarray(value[()], np.float64)
+    for command in (
+        [str(binary / "dp"), "convert-backend", "double.dp", "converted.pb"],
+        [str(binary / "python"), "-c", COMPLETE, "converted.pb", json.dumps(rate)],
+        [str(binary / "dp"), "--tf", "compress", "-i", "converted.pb", "-o", "double.pb"],
+    ):
+        subprocess.run(command, cwd=run, check=True, stdout=sys.stderr)
+
+
+def measure(
+    command: list[str],
+    style: str,
+    types: list[str],
+    cells: int,
+    threads: int,
+    work: Path,
+    steps: int,
+):
     """Energy at the start, eV, and microseconds an atom and step."""
-    steps = max(10, 400 // cells**3)
     text = INPUT.format(
         cells=cells, style=style, types=" ".join(types), warm=max(3, steps // 10), steps=steps
     )
@@ -91,13 +132,13 @@ def measure(command: list[str], style: str, types: list[str], cells: int, thread
         TF_CPP_MIN_LOG_LEVEL="2",
     )
     loops = re.findall(r"Loop time of (\S+) on .* (\d+) steps with (\d+) atoms", said)
-    seconds, steps, atoms = (float(x) for x in loops[-1])
+    seconds, done, atoms = (float(x) for x in loops[-1])
     table = said.split("PotEng", 1)[1].splitlines()
     energy = float(table[1].split()[2])
     return {
         "atoms": int(atoms),
         "energy_eV": energy,
-        "us_per_atom_step": 1e6 * seconds / steps / atoms,
+        "us_per_atom_step": 1e6 * seconds / done / atoms,
     }
 
 
@@ -128,11 +169,14 @@ def main() -> None:
         ours = f"huozi {work / 'model.safetensors'}"
         cases = []
         for cells in options.cells:
+            steps = max(10, 400 // cells**3)
             by = {
                 "deepmd-kit, threads": measure(
-                    [str(binary / "lmp")], theirs, types, cells, CORES, work
+                    [str(binary / "lmp")], theirs, types, cells, CORES, work, steps
                 ),
-                "huozi, threads": measure(lammps.command(1), ours, types, cells, CORES, work),
+                "huozi, threads": measure(
+                    lammps.command(1), ours, types, cells, CORES, work, steps
+                ),
                 "deepmd-kit, processes": measure(
                     [str(binary / "mpirun"), "-n", str(CORES), str(binary / "lmp")],
                     theirs,
@@ -140,21 +184,29 @@ def main() -> None:
                     cells,
                     1,
                     work,
+                    steps,
                 ),
-                "huozi, processes": measure(lammps.command(CORES), ours, types, cells, 1, work),
+                "huozi, processes": measure(
+                    lammps.command(CORES), ours, types, cells, 1, work, steps
+                ),
             }
             best = {
                 program: min(v["us_per_atom_step"] for k, v in by.items() if k.startswith(program))
                 for program in ("deepmd-kit", "huozi")
             }
-            energies = [by[name]["energy_eV"] for name in ("deepmd-kit, threads", "huozi, threads")]
-            count = by["huozi, threads"]["atoms"]
+            exact = f"deepmd {work / 'deepmd' / 'double.pb'}"
+            exact = measure([str(binary / "lmp")], exact, types, cells, CORES, work, 1)
+            ours_eV, count = (by["huozi, threads"][key] for key in ("energy_eV", "atoms"))
+            apart = {
+                "single": abs(ours_eV - by["deepmd-kit, threads"]["energy_eV"]) / count,
+                "double": abs(ours_eV - exact["energy_eV"]) / count,
+            }
             cases.append(
                 {
                     "atoms": count,
                     "runs": by,
                     "ratio": best["deepmd-kit"] / best["huozi"],
-                    "energy_difference_eV_per_atom": abs(energies[0] - energies[1]) / count,
+                    "energy_difference_eV_per_atom": apart,
                 }
             )
             print(json.dumps(cases[-1], indent=1), file=sys.stderr)

@@ -12,7 +12,7 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from huozi import kernels
-from huozi.benchmark import ENGINES, cost_per_atom, replicate
+from huozi.benchmark import ENGINES, cost_per_atom, deeppot_cost_per_atom, replicate
 from huozi.cli.main import app
 from huozi.potential import MomentConfig
 
@@ -84,6 +84,15 @@ def test_operations_by_hand() -> None:
     # forwards and backwards; its activation.
     assert none == 16 + 6 + 8 + 25
     assert one > none
+
+
+def test_operations_of_deeppot_by_hand() -> None:
+    """Two products of four harmonics, three times; two inputs to one neuron and back; its tanh."""
+    kernel = {"sets": 1, "channels": 2, "products": [[0, 1]]}
+    alone, near = (deeppot_cost_per_atom(kernel, (1,), reach, 0).flops for reach in (0, 3))
+    assert alone == 48 + 8 + 25
+    # Values one way, gradients of values and of slopes the other: products of 3 x 2 x 4.
+    assert near - alone == 3 * 2 * 3 * 2 * 4
 
 
 def test_the_peak_of_the_machine_is_measured() -> None:

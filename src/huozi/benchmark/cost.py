@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from huozi.potential import MomentConfig
+import numpy as np
+
+from huozi.neighbors import build_neighbors
+from huozi.potential import Model, MomentConfig
+from huozi.systems import System
 
 HARMONICS_COST = 130  # unit vector, harmonics to l = 3, envelope: of a pair
 GRADIENT_COST = 170  # their derivatives, force and virial of a pair
-ACTIVATION_COST = 25  # SiLU and its derivative, one exponential
+ACTIVATION_COST = 25  # SiLU or tanh and its derivative, one exponential
+SWITCH_COST = 45  # unit vector, switch and its slope: of a pair
+SPLINES_COST = 95  # the six quintic splines at a distance
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,67 @@ class Cost:
 
     flops: float
     bytes: float
+
+
+def model_cost(model: Model, system: System) -> Cost | None:
+    """Count the work of an atom of a system; None for models that the kernel does not run.
+
+    Parameters
+    ----------
+    model : Model
+    system : System
+        Its neighbours within the cutoff are counted, without those in the skin of a list.
+
+    Returns
+    -------
+    Cost or None
+    """
+    table = build_neighbors(system.positions, system.cell, system.pbc, model.cutoff)
+    inside = float(table.mask.sum()) / len(system)
+    if isinstance(model.config, MomentConfig):
+        return cost_per_atom(model.config, len(model.elements), inside, inside)
+    kernel = model.file_parts()[0].get("kernel")
+    if kernel is None:
+        return None
+    images = system.positions[table.index] + table.shift @ system.cell
+    distances = np.linalg.norm(images - system.positions[:, None], axis=-1)
+    distances[~table.mask] = np.inf
+    reach = np.zeros(len(system))
+    for element in model.elements:
+        nearest = np.where(system.species[table.index] == element, distances, np.inf).min(1)
+        reach += kernel["sets"] * kernel["nodes"] * np.minimum(1 / nearest / kernel["end"], 1)
+    return deeppot_cost_per_atom(kernel, model.config.hidden, float(reach.mean()), inside)
+
+
+def deeppot_cost_per_atom(
+    kernel: dict[str, Any], hidden: tuple[int, ...], reach: float, inside: float
+) -> Cost:
+    """Count the work of an atom of DeepPot-SE or DPA-1 in the form that the kernel runs.
+
+    Parameters
+    ----------
+    kernel : dict
+        What the header of the model file says of its splines, functions and their products.
+    hidden : tuple of int
+        Widths of the fitting network.
+    reach : float
+        Mean number of splines, of all elements and sets, that an atom's neighbours reach.
+    inside : float
+        Mean number of neighbours within the cutoff, and in the list.
+
+    Returns
+    -------
+    Cost
+    """
+    harmonics, sets, channels = 4, kernel["sets"], kernel["channels"]
+    pair = 2 * (SWITCH_COST + SPLINES_COST)
+    pair += sets * harmonics * 2 * (6 + 6 + 5) + GRADIENT_COST  # moments; values and slopes back
+    mixing = 3 * 2 * reach * channels * harmonics  # the gradients of values and of slopes
+    products = sum(len(row) for row in kernel["products"])
+    invariants = 3 * 2 * products * harmonics
+    sizes = [products or channels, *hidden]
+    network = sum(2 * 2 * a * b for a, b in pairwise(sizes)) + ACTIVATION_COST * sum(hidden)
+    return Cost(flops=inside * pair + mixing + invariants + network, bytes=24 + 4 + 48 + 4 * inside)
 
 
 def cost_per_atom(config: MomentConfig, elements: int, inside: float, listed: float) -> Cost:

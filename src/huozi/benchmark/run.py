@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from huozi import kernels, lammps
-from huozi.benchmark.cost import cost_per_atom
-from huozi.neighbors import build_neighbors
-from huozi.potential import Model, MomentConfig, load_model
+from huozi.benchmark.cost import model_cost
+from huozi.potential import load_model
 from huozi.systems import System
 
 if TYPE_CHECKING:
@@ -140,22 +139,22 @@ def benchmark(
     path = path / "model.safetensors" if path.is_dir() else path
     threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     peak = kernels.machine_peak(threads)[0] if kernels.is_available() else None
-    flops = _flops_per_atom(loaded, System.from_atoms(atoms))
+    cost = model_cost(loaded, System.from_atoms(atoms))
     found = []
     for engine in engines or installed_engines():
         with TemporaryDirectory(prefix="huozi-benchmark-") as folder:
             steps = _steps(engine, len(atoms))
             seconds, memory = _time_engine(engine, path, atoms, steps, threads, Path(folder))
-        cost = 1e6 * seconds / len(atoms) / steps
+        time = seconds / len(atoms) / steps
         found.append(
             Speed(
                 engine=engine,
                 atoms=len(atoms),
                 steps=steps,
-                us_per_atom_step=cost,
+                us_per_atom_step=1e6 * time,
                 ns_per_day=86400 * TIMESTEP * 1e-6 * steps / seconds,
                 peak_memory_MB=memory,
-                fraction_of_peak=flops / (cost * 1e-6) / peak if peak and flops else None,
+                fraction_of_peak=cost.flops / time / peak if peak and cost else None,
             )
         )
     return found
@@ -171,15 +170,6 @@ def _steps(engine: str, atoms: int) -> int:
     """Enough for some ten seconds on a slow machine."""
     guess = {"kernel": 5.0, "xla": 25.0, "lammps": 5.0}[engine]
     return int(np.clip(1e7 / (guess * atoms), 20, 2000))
-
-
-def _flops_per_atom(model: Model, system: System) -> float | None:
-    """Operations of one evaluation, by the number of neighbours; None where nobody counted them."""
-    if not isinstance(model.config, MomentConfig):
-        return None
-    table = build_neighbors(system.positions, system.cell, system.pbc, model.cutoff)
-    inside = float(table.mask.sum()) / len(system)
-    return cost_per_atom(model.config, len(model.elements), inside, inside).flops
 
 
 def _time_engine(

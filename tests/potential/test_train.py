@@ -16,14 +16,25 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from huozi.potential import TrainConfig, evaluate, load_model, train
+from huozi.arrays import jax
+from huozi.potential import Model, TrainConfig, evaluate, load_model, train
+from huozi.potential.architectures import init
 from huozi.potential.batch import prepare
+from huozi.potential.deeppot_settings import DeepPotConfig, SeAConfig
 from huozi.potential.optimize import energy_weight_from_data, noise_from_data, unit_noise
 from huozi.systems import Dataset, Labels, System
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
 
 QUICK = TrainConfig(architecture=SMALL, steps=60, batch_atoms=16, checkpoint_every=0.0)
+
+DEEPPOT = QUICK.model_copy(
+    update={
+        "architecture": DeepPotConfig(
+            descriptors=(SeAConfig(cutoff=4.0, neuron=(8, 16), axis=4),), hidden=(16, 16)
+        )
+    }
+)
 
 RESUMABLE = """
 import sys
@@ -88,6 +99,38 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
         train(morse_frames(13), tmp_path, QUICK)
 
 
+@pytest.mark.parametrize("config", [QUICK, DEEPPOT], ids=["moment", "deeppot"])
+def test_a_trunk_is_kept_and_the_rest_learns(tmp_path: Path, config: TrainConfig) -> None:
+    data, valid = morse_frames(12), morse_frames(6, seed=9)
+    base = train(data, tmp_path / "base", config, valid).model
+    member = TrainConfig(trunk=tmp_path / "base", steps=60, batch_atoms=16, seed=1)
+    result = train(data, tmp_path / "member", member, valid)
+    assert result.model.config == base.config
+    same = jax.tree.map(np.array_equal, result.model.params, base.params)
+    assert not same["readout"]
+    assert not any(same["layers"][-1].values())
+    kept = {**same, "layers": same["layers"][:-1]}
+    del kept["readout"]
+    assert all(jax.tree.leaves(kept))
+    first, *_, last = RunFolder(tmp_path / "member").events("validation")
+    assert last["force_rmse_mev_per_A"] < 0.7 * first["force_rmse_mev_per_A"]
+    replace(base, e0=(0.5,)).save(tmp_path / "base" / "model.safetensors")
+    with pytest.raises(ValueError, match="other data or settings"):
+        train(data, tmp_path / "member", member, valid)
+
+
+def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    Model(SMALL, (18,), (0.0,), init(jax.random.key(0), SMALL, 1)).save(tmp_path / "base")
+    with pytest.raises(FileNotFoundError, match="none"):
+        train(morse_frames(12), tmp_path / "a", TrainConfig(trunk=tmp_path / "none"))
+    with pytest.raises(ValueError, match="architecture"):
+        train(
+            morse_frames(12),
+            tmp_path / "b",
+            TrainConfig(trunk=tmp_path / "base", architecture={"name": "moment"}),
+        )
+
+
 def test_noise_falls_with_the_root_of_the_number_of_labels() -> None:
     frames = prepare(morse_frames(10), (18,), (0.0,), SMALL)
     components = sum(3 * len(f.order) for f in frames)
@@ -99,7 +142,7 @@ def test_noise_falls_with_the_root_of_the_number_of_labels() -> None:
 def test_noise_has_the_deviation_of_the_descriptors_and_is_new_at_every_step() -> None:
     deviation = np.array([np.linspace(1, 2, 50), np.full(50, 5.0)], np.float32)
     first, again, second = (
-        np.asarray(unit_noise(3, step, {"deviation": deviation}, (400, 800))) for step in (1, 1, 2)
+        np.asarray(unit_noise(3, step, deviation, (400, 800))) for step in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert abs(np.corrcoef(first[:400].ravel(), second[:400].ravel())[0, 1]) < 5 / 20000**0.5

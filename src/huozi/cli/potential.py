@@ -40,6 +40,13 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML or JSON file of settings; see docs/handbook.md.")
     ] = None,
+    trunk: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep this model but for its last hidden layer: a cheap further member of an "
+            "ensemble, or fine-tuning."
+        ),
+    ] = None,
     devices: Annotated[
         int | None, typer.Option(help="Devices that share each batch. [default: 1]")
     ] = None,
@@ -69,7 +76,13 @@ def train(
 
     if join is not None:
         join_processes(join)
-    given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
+    given = {
+        "budget": budget,
+        "steps": steps,
+        "seed": seed,
+        "trunk": trunk,
+        "devices": devices,
+    }
     overrides: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
     held_out = None
     if len(data) == 1 and is_deepmd_input(data[0]):

@@ -57,6 +57,17 @@ def fold(raw: Params, config: Any, scaling: Params) -> Params:
     return deeppot_training.fold(raw, config, scaling)
 
 
+def tail(raw: Params) -> Params:
+    """Of parameters to be trained, those behind the trunk: last hidden layer and readout."""
+    return {"layers": raw["layers"][-1:], "readout": raw["readout"]}
+
+
+def fold_tail(raw: Params, trunk: Params, scaling: Params) -> Params:
+    """Parameters of a model with the trunk of another one and a trained `tail`."""
+    readout = raw["readout"] * scaling["energy"][:, None]
+    return {**trunk, "layers": [*trunk["layers"][:-1], *raw["layers"]], "readout": readout}
+
+
 def kernel_refusal(config: Any, params: Params) -> str | None:
     """Why the compiled kernel cannot run a model; None if it can."""
     if not isinstance(config, MomentConfig):

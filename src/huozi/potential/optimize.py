@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from huozi.arrays import AXIS, jax, jnp
-from huozi.potential.architectures import Params, fold
+from huozi.potential.architectures import Params
 from huozi.potential.batch import Batch, PreparedFrame
 from huozi.potential.deeppot_training import deeppot_scaling
 from huozi.potential.loss import Weights, loss
@@ -91,6 +91,14 @@ def noise_from_data(frames: Sequence[PreparedFrame]) -> float:
     return min(1.0, math.sqrt(FULL_NOISE / max(components, 1)))
 
 
+def descriptor_noise(config: TrainConfig, frames: Sequence[PreparedFrame]) -> float:
+    """Noise at the start: as given, or from the data; none behind a trunk, or without moments."""
+    if config.trunk is not None or not isinstance(config.architecture, MomentConfig):
+        return 0.0
+    given = config.descriptor_noise
+    return noise_from_data(frames) if given is None else given
+
+
 def schedule_at(
     config: TrainConfig,
     energy_weight: tuple[float, float],
@@ -150,23 +158,25 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 def make_step(
     config: TrainConfig,
-    scaling: Params,
+    fold: Callable[[Params], Params],
+    deviation: Any,
     optimizer: optax.GradientTransformation,
     segments: tuple[int, ...],
     mesh: Any = None,
 ) -> Step:
     """Compile the training step for batches with `segments` rows of each element.
 
-    With the `mesh` of several devices, for as many such batches, which together are one.
+    `fold` makes a model's parameters of the trained ones. `deviation` (Z, D) of the descriptors is
+    the scale of their noise; None trains without. With the `mesh` of several devices, for as many
+    such batches, which together are one.
     """
     axis = None if mesh is None else AXIS
-    noisy = isinstance(config.architecture, MomentConfig) and config.descriptor_noise != 0
 
     def objective(raw: Params, batch: Batch, schedule: Schedule) -> Any:
-        params = fold(raw, config.architecture, scaling)
-        noise = None
-        if noisy:
-            noise = schedule.noise * unit_noise(config.seed, schedule.step, scaling, segments, axis)
+        params, noise = fold(raw), None
+        if deviation is not None:
+            unit = unit_noise(config.seed, schedule.step, deviation, segments, axis)
+            noise = schedule.noise * unit
         return loss(params, config.architecture, segments, schedule.weights, batch, noise, axis)
 
     gradient_of = summed_over_devices(jax.value_and_grad(objective), mesh)
@@ -187,7 +197,7 @@ def make_step(
 
 
 def unit_noise(
-    seed: int, step: Any, scaling: Params, segments: tuple[int, ...], axis: str | None = None
+    seed: int, step: Any, deviation: Any, segments: tuple[int, ...], axis: str | None = None
 ) -> Any:
     """Noise (A, D) of the descriptors' own deviation for the atoms of a step, another per device.
 
@@ -198,11 +208,11 @@ def unit_noise(
     key = jax.random.fold_in(jax.random.key(seed), step)
     if axis is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-    deviation = jnp.repeat(scaling["deviation"], np.array(segments), axis=0)
-    rows, size = deviation.shape
+    scale = jnp.repeat(deviation, np.array(segments), axis=0)
+    rows, size = scale.shape
     words = jax.random.bits(key, (rows, -(-size // 4)), jnp.uint32)
     levels = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(rows, -1)[:, :size]
-    return deviation * (levels.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
+    return scale * (levels.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
 
 
 def scaling_from_data(

@@ -10,6 +10,7 @@ from huozi.potential.batch import PreparedFrame, prepare
 from huozi.potential.deeppot_settings import DeepPotConfig
 from huozi.potential.deeppot_training import fit_expansion
 from huozi.potential.metrics import Evaluator
+from huozi.potential.model import Model
 from huozi.potential.settings import TrainConfig
 from huozi.systems import Dataset, Split, data_digest, fit_e0, split
 
@@ -55,12 +56,29 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
     return split(dataset, counts=(n - count, count), seed=config.seed)
 
 
-def fit_architecture(config: TrainConfig, dataset: Dataset, valid: Dataset) -> TrainConfig:
-    """Complete settings of the architecture that depend on the data."""
-    if not isinstance(config.architecture, DeepPotConfig):
-        return config
-    architecture = fit_expansion(config.architecture, [*dataset, *valid])
+def fit_architecture(
+    config: TrainConfig, dataset: Dataset, valid: Dataset, trunk: Model | None
+) -> TrainConfig:
+    """Complete settings of the architecture that depend on the data, or on the trunk."""
+    architecture = config.architecture if trunk is None else trunk.config
+    if isinstance(architecture, DeepPotConfig):
+        architecture = fit_expansion(architecture, [*dataset, *valid])
     return config.model_copy(update={"architecture": architecture})
+
+
+def check_trunk(trunk: Model, config: TrainConfig, dataset: Dataset) -> None:
+    """Raise ValueError unless a model can lend its trunk to a training with these data."""
+    if len(trunk.config.hidden) < 2:
+        raise ValueError(f"trunk {config.trunk}: has one hidden layer, so all of it is trained")
+    if trunk.elements != dataset.elements:
+        raise ValueError(
+            f"trunk {config.trunk}: knows {' '.join(trunk.symbols)}, the training data hold "
+            f"{' '.join(dataset.symbols)}; they must have the same elements"
+        )
+    if "architecture" in config.model_fields_set and config.architecture != trunk.config:
+        raise ValueError(
+            f"trunk {config.trunk}: its architecture is not that of the settings; leave out theirs"
+        )
 
 
 def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:

@@ -61,6 +61,11 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="Stop after this many validations without improvement."
     )
+    trunk: Path | None = Field(
+        None,
+        description="Model file, or its run folder, that is kept but for its last hidden layer and "
+        "readout, which alone are trained: further members of an ensemble, or fine-tuning.",
+    )
     e0: dict[str, float] | None = Field(
         None, description="Energy of an isolated atom by symbol, eV; fitted when absent."
     )

@@ -15,18 +15,18 @@ from safetensors.numpy import load_file, save_file
 
 from huozi import __version__
 from huozi.arrays import device_mesh, jax, jnp
-from huozi.files import atomic_path, write_json
-from huozi.potential.architectures import fold, init
+from huozi.files import atomic_path, model_digest, write_json
+from huozi.potential.architectures import fold, fold_tail, init, tail
 from huozi.potential.batch import assemble, choose_capacity, pack
 from huozi.potential.metrics import Metrics
 from huozi.potential.model import Model, load_model
 from huozi.potential.optimize import (
     Learner,
     Schedule,
+    descriptor_noise,
     energy_weight_from_data,
     make_optimizer,
     make_step,
-    noise_from_data,
     scaling_from_data,
     schedule_at,
 )
@@ -42,6 +42,7 @@ from huozi.potential.parallel import (
 from huozi.potential.problem import (
     Problem,
     check_labels,
+    check_trunk,
     fit_architecture,
     hold_out,
     prepare_problem,
@@ -142,26 +143,33 @@ def train(
     folder = RunFolder(Path(out))
     check_labels(dataset)
     mesh = device_mesh(config.devices)
+    trunk = load_model(config.trunk) if config.trunk else None
     if is_first():
-        claim_folder(folder, config, dataset, valid)
+        claim_folder(folder, config, dataset, valid, trunk)
     wait_for_all("folder")
     if not is_first():
-        claim_folder(folder, config, dataset, valid)
+        claim_folder(folder, config, dataset, valid, trunk)
     if valid is None:
         parts = hold_out(dataset, config)
         if is_first():
             parts.save(folder.path / "split.json")
         dataset, valid = parts.train, parts.valid
-    config = fit_architecture(config, dataset, valid)
+    if trunk is not None:
+        check_trunk(trunk, config, dataset)
+    config = fit_architecture(config, dataset, valid, trunk)
     problem = prepare_problem(dataset, valid, config)
-    trainer = Trainer(problem, config, folder, report, started, mesh)
+    trainer = Trainer(problem, config, folder, report, started, mesh, trunk)
     trainer.restore()
     trainer.run()
     return trainer.result()
 
 
 def claim_folder(
-    folder: RunFolder, config: TrainConfig, dataset: Dataset, valid: Dataset | None
+    folder: RunFolder,
+    config: TrainConfig,
+    dataset: Dataset,
+    valid: Dataset | None,
+    trunk: Model | None,
 ) -> None:
     """Start a run in the folder, or recognise the folder as that of this run.
 
@@ -174,6 +182,7 @@ def claim_folder(
         "config": config.model_dump(mode="json"),
         "train_sha256": data_digest(dataset),
         "valid_sha256": None if valid is None else data_digest(valid),
+        "trunk_sha256": None if trunk is None else model_digest(*trunk.file_parts()),
     }
     record = folder.path / "run.json"
     if not record.exists():
@@ -201,6 +210,8 @@ class Trainer:
         ``time.perf_counter()`` when the budget began to run.
     mesh : jax.sharding.Mesh or None
         Devices that share each batch; of several processes, the first one writes and reports.
+    trunk : Model or None
+        Of which all but the last hidden layer and the readout is kept.
     """
 
     def __init__(
@@ -211,6 +222,7 @@ class Trainer:
         report: Report | None,
         started: float,
         mesh: Any,
+        trunk: Model | None,
     ) -> None:
         self.problem, self.config, self.folder, self.report = problem, config, folder, report
         self.started, self.mesh = started, mesh
@@ -218,8 +230,13 @@ class Trainer:
         raw = init(jax.random.key(config.seed), config.architecture, elements)
         scaling = scaling_from_data(raw, problem.frames, config, elements)
         self.energy_weight = config.energy_weight or energy_weight_from_data(problem.frames)
-        given = config.descriptor_noise
-        self.noise = noise_from_data(problem.frames) if given is None else given
+        architecture = config.architecture
+        self.noise = descriptor_noise(config, problem.frames)
+        if trunk is None:
+            self.fold = jax.jit(lambda raw: fold(raw, architecture, scaling))
+        else:
+            raw, kept = tail(raw), trunk.params
+            self.fold = jax.jit(lambda raw: fold_tail(raw, kept, scaling))
         optimizer = make_optimizer(config)
         # Copies, because the step consumes its arguments.
         learner = Learner(raw, jax.tree.map(jnp.copy, raw), optimizer.init(raw))
@@ -227,8 +244,14 @@ class Trainer:
         self.progress = Progress(pace=1.0 / config.steps if config.steps else 0.0)
         self.capacity = choose_capacity(problem.frames, config.batch_atoms // config.devices)
         self.counts = np.array([f.counts for f in problem.frames])
-        self.step_function = make_step(config, scaling, optimizer, self.capacity.segments, mesh)
-        self.fold = jax.jit(lambda raw: fold(raw, config.architecture, scaling))
+        self.step_function = make_step(
+            config,
+            self.fold,
+            scaling["deviation"] if self.noise else None,
+            optimizer,
+            self.capacity.segments,
+            mesh,
+        )
         self.losses: list[Any] = []
         self.earlier = 0.0
 

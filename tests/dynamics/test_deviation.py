@@ -86,6 +86,27 @@ def test_the_limit_stops_the_run_and_a_higher_one_goes_on(tmp_path: Path) -> Non
     np.testing.assert_array_equal(np.loadtxt(folder / "model_devi.out"), record)
 
 
+def test_frames_are_collected_up_to_a_number(tmp_path: Path) -> None:
+    limit = {"deviation_limit": 1e-9}
+    with pytest.raises(DeviationError, match="differ at step 40"):
+        run_md(
+            FIELDS[0],
+            crystal(),
+            config(**limit, deviation_frames=3),
+            tmp_path / "a",
+            others=FIELDS[1:],
+        )
+    saved = read(tmp_path / "a" / "deviating.extxyz", ":")
+    assert [atoms.info["step"] for atoms in saved] == [0, 20, 40]
+    # Going on from the checkpoint at step 30 finds the frame of step 40 again, and keeps it once.
+    settings = config(**limit, deviation_frames=9)
+    run_md(FIELDS[0], crystal(), settings, tmp_path / "a", others=FIELDS[1:])
+    run_md(FIELDS[0], crystal(), settings, tmp_path / "b", others=FIELDS[1:])
+    resumed, at_once = (read(tmp_path / x / "deviating.extxyz", ":") for x in "ab")
+    assert [atoms.info["step"] for atoms in resumed] == [0, 20, 40, 60]
+    assert resumed == at_once
+
+
 def test_a_start_beyond_the_limit(tmp_path: Path) -> None:
     with pytest.raises(DeviationError, match="differ at step 0"):
         run_md(FIELDS[0], crystal(), config(deviation_limit=1e-9), tmp_path, others=FIELDS[1:])

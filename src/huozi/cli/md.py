@@ -76,6 +76,7 @@ def md(
     max_volume_ratio: float | None = None,
     deviation_every: int | None = None,
     deviation_limit: float | None = None,
+    deviation_frames: int | None = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; options win.")
     ] = None,
@@ -95,7 +96,8 @@ def md(
     OUT holds thermo.csv (energies, temperature, pressure, density), trajectory/*.h5 (H5MD),
     events.jsonl and a checkpoint. Killed at any time, the same command goes on from the last
     checkpoint to the very same result; with more --steps a finished run is continued. An ensemble
-    (`huozi ensemble`) adds model_devi.out, and can stop the run with --deviation-limit.
+    (`huozi ensemble`) adds model_devi.out; with --deviation-limit, frames on which its models
+    differ by more are kept, and the run stops after --deviation-frames of them.
 
     Example: huozi md water/model.safetensors start.extxyz --temperature 300 --steps 20000 --out nvt
     """

@@ -52,20 +52,18 @@ def describe_violation(
     )
 
 
-def write_state(
-    path: Path,
-    state: State,
-    species: NDArray[np.integer],
-    pbc: NDArray,
-    **columns: NDArray[np.floating],
-) -> None:
-    """Write a state as extended XYZ with velocities, energy, forces and further columns."""
+def write_state(path: Path, state: State, species: NDArray[np.integer], pbc: NDArray) -> None:
+    """Write a state as extended XYZ with velocities, energy and forces."""
+    with atomic_path(path) as temporary:
+        ase_write(temporary, state_atoms(state, species, pbc), format="extxyz")
+
+
+def state_atoms(state: State, species: NDArray[np.integer], pbc: NDArray) -> Atoms:
+    """Return a state as ASE's atoms with velocities, energy, forces and step."""
     atoms = Atoms(numbers=species, positions=state.positions, cell=state.cell, pbc=pbc)
     atoms.info["step"] = int(state.step)
     atoms.set_velocities(np.asarray(state.velocities) * ASE_TIME)
-    atoms.arrays.update(columns)
     atoms.calc = SinglePointCalculator(
         atoms, energy=float(state.energy), forces=np.asarray(state.forces)
     )
-    with atomic_path(path) as temporary:
-        ase_write(temporary, atoms, format="extxyz")
+    return atoms

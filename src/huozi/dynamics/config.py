@@ -82,7 +82,11 @@ class MDConfig(BaseModel):
     deviation_limit: float | None = Field(
         None,
         gt=0,
-        description="Stop when the models' deviation of the force on an atom passes this, eV/Å.",
+        description="Keep frames in which the models' deviation of the force on an atom passes "
+        "this, eV/Å.",
+    )
+    deviation_frames: int = Field(
+        1, ge=1, description="Stop when so many frames beyond deviation_limit are kept."
     )
 
     @model_validator(mode="after")

@@ -12,10 +12,16 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from huozi.dynamics.blowup import BlowUpError, describe_violation, write_state
+from huozi.dynamics.blowup import BlowUpError, describe_violation, state_atoms, write_state
 from huozi.dynamics.checkpoint import save_checkpoint
 from huozi.dynamics.config import MDConfig
-from huozi.dynamics.deviation import FILE, DeviationError, append_deviation, measure
+from huozi.dynamics.deviation import (
+    FILE,
+    DeviationError,
+    append_deviation,
+    keep_deviating,
+    measure,
+)
 from huozi.dynamics.ensembles import make_integrator
 from huozi.dynamics.loop import (
     BAD,
@@ -128,7 +134,8 @@ def run_md(
     BlowUpError
         If a bound of the configuration is passed; ``last_good.extxyz`` holds the state before.
     DeviationError
-        If the deviation of a force passes `deviation_limit`; ``deviating.extxyz`` holds the state.
+        If the deviation of a force passes `deviation_limit` for the `deviation_frames`-th time;
+        ``deviating.extxyz`` holds the frames.
         With a higher limit the same call goes on.
     ValueError
         If the system does not fit the ensemble or the force field, if the folder holds a run with
@@ -259,7 +266,7 @@ class _Run:
             self._checkpoint()
 
     def _compare(self, step: int) -> None:
-        """Record the deviation of the other force fields when it is due; stop beyond the limit."""
+        """Record the deviation of the others when it is due; keep frames beyond the limit."""
         if not self.others or step % self.config.deviation_every:
             return
         found, limit = measure(self.others, self.state, self.table), self.config.deviation_limit
@@ -269,13 +276,16 @@ class _Run:
         if limit is None or largest <= limit:
             return
         deviating, species = self.folder.path / "deviating.extxyz", self.system.species
-        write_state(deviating, self.state, species, self.system.pbc, force_deviation=found.atoms)
-        self._flush()
+        atoms = state_atoms(self.state, species, self.system.pbc)
+        kept = keep_deviating(deviating, atoms, found.atoms, limit)
         self.folder.log("deviation", step=step, atom=atom, deviation_eV_per_A=largest)
+        if kept < self.config.deviation_frames:
+            return
+        self._flush()
         raise DeviationError(
             f"the models differ at step {step} ({step * self.config.timestep:g} fs) by "
             f"{largest:.4g} eV/Å in the force on atom {atom} ({chemical_symbols[species[atom]]}), "
-            f"more than deviation_limit {limit}; the state is in {deviating}. Label such frames "
+            f"more than deviation_limit {limit}; frames beyond it are in {deviating}. Label them "
             "and train on them, or give a higher limit to go on"
         )
 

@@ -38,7 +38,7 @@ Array = NDArray[Any]
 MOST_ROWS, MOST_FRAMES = 100, 50
 _FRAME_BYTES = 8_000_000
 
-FREE = ("steps", "deviation_every", "deviation_limit")
+FREE = ("steps", "deviation_every", "deviation_limit", "deviation_frames")
 """Settings that a run may be continued with other values of: they do not change its course."""
 
 

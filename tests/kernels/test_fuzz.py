@@ -118,7 +118,7 @@ def by_ghosts(model: Model, system: System, rng: np.random.Generator, threads: i
 
 
 def close(ours: np.ndarray, right: np.ndarray, scale: float) -> None:
-    """To 1e-5 of the largest component, as single precision allows."""
+    """To 1e-5 of `scale`, as single precision allows: the largest component, or term of a sum."""
     np.testing.assert_allclose(ours, right, 0, 1e-5 * scale + 1e-6)
 
 
@@ -147,7 +147,9 @@ def test_equals_jax(
     table = replace(model.astype("float32"), engine="kernel").evaluate(system)
     ghosts = by_ghosts(model, system, rng, threads)
     virial = np.asarray(right.virial)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    force, stress = np.abs(right.forces).max(), np.abs(virial).max()
+    force = np.abs(right.forces).max()
+    # Large shares of atoms and images cancel in the virial, with their rounding left over.
+    stress = np.abs(ghosts["atom_virials"]).sum(axis=0).max()
     close(table.energy, right.energy, abs(float(right.energy)))
     close(table.forces, right.forces, force)
     close(table.virial, right.virial, stress)

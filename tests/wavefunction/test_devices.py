@@ -30,9 +30,11 @@ print(json.dumps(found))
 
 def test_two_devices_find_what_one_finds():
     pytest.importorskip("pyscf")
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     one, two = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-9)

@@ -44,7 +44,7 @@ def read_deepmd_graph(path: str | Path) -> Tree:
     try:
         settings = json.loads(graph.text(SCRIPT))["model"]
         return {"model": _model(graph, settings), "model_def_script": settings}
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ValueError(f"{path}: not the graph that deepmd-kit writes ({reason})") from None
     except ValueError as error:
@@ -107,8 +107,9 @@ def _descriptor(graph: Graph, settings: Tree, types: int, suffix: str) -> Tree:
     networks = _embeddings(graph, settings, types, suffix, one_side)
     return {
         "type": "se_e2_a" if columns == 4 else "se_e2_r",
-        "rcut": settings["rcut"],
-        "rcut_smth": settings["rcut_smth"],
+        # The operation of the graph has its cutoffs in single precision.
+        "rcut": float(np.float32(settings["rcut"])),
+        "rcut_smth": float(np.float32(settings["rcut_smth"])),
         "sel": settings["sel"],
         "neuron": settings["neuron"],
         "axis_neuron": settings.get("axis_neuron"),
@@ -131,17 +132,20 @@ def _embeddings(
     """
     activation = settings.get("activation_function", "tanh")
     excluded = {tuple(pair) for pair in settings.get("exclude_types", [])}
-    found: dict[tuple[Any, int], Tree] = {}
-    pairs = [(a, b) for b in range(types) for a in (["all"] if one_side else range(types))]
-    for centre, neighbour in pairs:
-        if {(centre, neighbour), (neighbour, centre)} & excluded:
-            continue
-        layers = [
-            _layer(graph, f"filter_type_{centre}{suffix}/%s_{i + 1}_{neighbour}", activation, True)
-            for i in range(len(settings["neuron"]))
-        ]
-        found[centre, neighbour] = {"layers": layers}
-    return [found.get(pair, next(iter(found.values()))) for pair in pairs]
+    networks: list[Tree | None] = []
+    for neighbour in range(types):
+        for centre in ("all",) if one_side else range(types):
+            if {(centre, neighbour), (neighbour, centre)} & excluded:
+                networks.append(None)
+                continue
+            names = f"filter_type_{centre}{suffix}/%s_{{}}_{neighbour}"
+            layers = [
+                _layer(graph, names.format(i + 1), activation, True)
+                for i in range(len(settings["neuron"]))
+            ]
+            networks.append({"layers": layers})
+    kept = [network for network in networks if network is not None]
+    return [kept[0] if network is None else network for network in networks]
 
 
 def _fitting(graph: Graph, settings: Tree, types: list[str]) -> Tree:

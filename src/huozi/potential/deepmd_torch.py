@@ -37,7 +37,7 @@ def read_deepmd_torch(path: str | Path) -> Tree:
     try:
         model = _model(root.get("atomic_model", root))
         return {"model": model, "model_def_script": json.loads(root["model_def_script"])}
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise NotImplementedError(
             "its modules are not those of deepmd-kit 3.0 to 3.2 "
             f"({type(error).__name__}: {' '.join(str(error).split())})"
@@ -179,7 +179,7 @@ def _network(module: Tree) -> Tree:
 
 def _layer(module: Tree) -> Tree:
     return {
-        "activation_function": module["activate_name"],
+        "activation_function": module["activate_name"] or "none",
         "resnet": module["resnet"],
         "@variables": {"w": module["matrix"], "b": module["bias"], "idt": module["idt"]},
     }

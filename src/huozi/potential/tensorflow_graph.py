@@ -9,6 +9,7 @@ attr_value.proto, tensor.proto and types.proto (the numbers of the fields below)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 # In types.proto: the type of the numbers; in tensor.proto: the field of numbers spelled out.
 TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10), 10: ("?", 11)}
 STRING, CONTENT, STRINGS = 7, 4, 8
-LARGEST = 2**26
+FILLED = 2**22  # numbers at most, where one stands for many
 
 
 @dataclass
@@ -100,34 +101,23 @@ def _add(graph: Graph, node: bytes) -> None:
 
 def _array(name: str, tensor: bytes) -> NDArray[Any]:
     """Field 1 of a tensor is the type, 2 the shape, 4 all numbers, 5 to 11 numbers spelled out."""
-    kind, shape, content, spelled = 0, [], b"", []
+    parts: dict[int, list[Any]] = {}
     for number, value in _fields(tensor):
-        if number == 1:
-            kind = value if isinstance(value, int) else 0
-        elif number == 2:
-            sizes = [dict(_fields(_bytes(x))) for n, x in _fields(_bytes(value)) if n == 2]
-            shape = [size.get(1, 0) for size in sizes]
-        elif number == CONTENT:
-            content = _bytes(value)
-        else:
-            spelled.append((number, value))
+        parts.setdefault(number, []).append(value)
+    kind = parts.get(1, [0])[-1]
+    sizes = _fields(_bytes(parts.get(2, [b""])[-1]))
+    shape = [int(dict(_fields(_bytes(size))).get(1, 0)) for number, size in sizes if number == 2]
     if kind not in TYPES:
         raise ValueError(f"the constant {name} has numbers of type {kind}")
     dtype, place = np.dtype(TYPES[kind][0]), TYPES[kind][1]
-    count = 1
-    for size in shape:
-        count *= int(size)
-    if count > LARGEST:
-        raise ValueError(f"the constant {name} has the shape {shape}")
-    if content:
-        found = np.frombuffer(content, dtype)
-    else:
-        found = _spelled([value for number, value in spelled if number == place], dtype)
-    if 0 < found.size < count and not content:  # the last number stands for all that follow
+    count = math.prod(shape)
+    content = b"".join(map(_bytes, parts.get(CONTENT, [])))
+    found = np.frombuffer(content, dtype) if content else _spelled(parts.get(place, []), dtype)
+    if 0 < found.size < count <= FILLED and not content:  # the last stands for all that follow
         found = np.concatenate([found, np.full(count - found.size, found[-1])])
     if found.size != count:
         raise ValueError(f"the constant {name} of shape {shape} has {found.size} numbers")
-    return found.reshape([int(size) for size in shape])
+    return found.reshape(shape)
 
 
 def _spelled(values: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

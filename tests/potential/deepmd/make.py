@@ -135,21 +135,20 @@ def systems(kinds):
     ]
 
 
-def torch_backend():
+def torch_model(data):
+    """Model of deepmd-kit's PyTorch backend."""
     # The operators compiled for one release of PyTorch are not needed here.
     sys.modules["deepmd.pt.cxx_op"] = types.SimpleNamespace(ENABLE_CUSTOMIZED_OP=False)
     from deepmd.pt.model.model import BaseModel
-    from deepmd.pt.utils.serialization import deserialize_to_file
 
-    return BaseModel, deserialize_to_file
+    return BaseModel.deserialize(copy.deepcopy(data))
 
 
 def oracle(data):
     """deepmd-kit's PyTorch backend."""
     import torch
 
-    BaseModel, _ = torch_backend()
-    model = BaseModel.deserialize(copy.deepcopy(data))
+    model = torch_model(data)
 
     def evaluate(positions, cell, species):
         box = None if cell is None else torch.tensor(cell.reshape(1, 9))
@@ -176,16 +175,20 @@ def neutral(name):
 
 
 def torch_files():
-    """TorchScript files without their code."""
-    _, deserialize_to_file = torch_backend()
+    """TorchScript files without their code, as `dp freeze` writes them."""
+    import torch
+
     for name in TORCH:
+        whole = neutral(name)
+        model = torch_model(whole["model"])
+        model.model_def_script = json.dumps(whole["model_def_script"])
+        for module in model.modules():  # a trained model has None where a converted one has "none"
+            if getattr(module, "activate_name", "") == "none" and name != "zbl":
+                module.activate_name = None
         with tempfile.TemporaryDirectory() as folder:
-            whole = Path(folder) / f"{name}.pth"
-            deserialize_to_file(str(whole), neutral(name))
-            with (
-                zipfile.ZipFile(whole) as source,
-                zipfile.ZipFile(HERE / whole.name, "w") as target,
-            ):
+            path = Path(folder) / f"{name}.pth"
+            torch.jit.save(torch.jit.script(model.eval()), path)
+            with zipfile.ZipFile(path) as source, zipfile.ZipFile(HERE / path.name, "w") as target:
                 for entry in source.namelist():
                     if entry.split("/")[1] in ("data.pkl", "data", "byteorder", "version"):
                         target.writestr(zipfile.ZipInfo(entry), source.read(entry))

@@ -105,11 +105,13 @@ def _descriptor(graph: Graph, settings: Tree, types: int, suffix: str) -> Tree:
         raise ValueError("a model whose sel was changed after it had been trained")
     one_side = f"filter_type_all{suffix}/matrix_1_0" in graph.constants
     networks = _embeddings(graph, settings, types, suffix, one_side)
+    # The operation in the graph has onset, cutoff and their difference in single precision.
+    onset = float(np.float32(settings["rcut_smth"]))
+    width = float(np.float32(settings["rcut"]) - np.float32(settings["rcut_smth"]))
     return {
         "type": "se_e2_a" if columns == 4 else "se_e2_r",
-        # The operation of the graph has its cutoffs in single precision.
-        "rcut": float(np.float32(settings["rcut"])),
-        "rcut_smth": float(np.float32(settings["rcut_smth"])),
+        "rcut": onset + width,
+        "rcut_smth": onset,
         "sel": settings["sel"],
         "neuron": settings["neuron"],
         "axis_neuron": settings.get("axis_neuron"),

@@ -58,8 +58,8 @@ TENSORFLOW = ("se_a", "hybrid")
 EXCLUDED = {
     "type": "hybrid",
     "list": [
-        SE_A | {"sel": SLOTS[2], "type_one_side": False, "resnet_dt": True, "set_davg_zero": True,
-                "exclude_types": [[1, 1]], "activation_function": "gelu"},
+        SE_A | {"sel": SLOTS[2], "rcut_smth": 0.7, "type_one_side": False, "resnet_dt": True,
+                "exclude_types": [[1, 1]], "set_davg_zero": True, "activation_function": "gelu"},
         SE_R | {"sel": SLOTS[2], "exclude_types": [[0, 1]], "set_davg_zero": True},
     ],
 }  # fmt: skip

@@ -89,20 +89,7 @@ def _descriptor(graph: Graph, settings: Tree, types: int, suffix: str) -> Tree:
     columns = {"se_e2_a": 4, "se_a": 4, "se_e2_r": 1, "se_r": 1}.get(kind)
     if columns is None:
         return {"type": kind}
-    place = f"descrpt_attr{suffix}/"
-    mean, deviation = (
-        graph.array(place + name).reshape(types, sum(settings["sel"]), columns)
-        for name in ("t_avg", "t_std")
-    )
-    excluded = settings.get("exclude_types", [])
-    if excluded and mean.any():
-        raise ValueError(
-            "excluded pairs of types together with statistics of non-zero mean, where the backends "
-            "of deepmd-kit differ (set_davg_zero: true avoids it)"
-        )
-    trained = place + "original_sel"
-    if trained in graph.constants and graph.array(trained).tolist() != settings["sel"]:
-        raise ValueError("a model whose sel was changed after it had been trained")
+    mean, deviation = _statistics(graph, settings, types, columns, suffix)
     one_side = f"filter_type_all{suffix}/matrix_1_0" in graph.constants
     networks = _embeddings(graph, settings, types, suffix, one_side)
     # The operation in the graph has onset, cutoff and their difference in single precision.
@@ -118,11 +105,31 @@ def _descriptor(graph: Graph, settings: Tree, types: int, suffix: str) -> Tree:
         "activation_function": settings.get("activation_function", "tanh"),
         "env_protection": settings.get("env_protection", 0.0),
         "env_mat": {},
-        "exclude_types": excluded,
+        "exclude_types": settings.get("exclude_types", []),
         "type_one_side": one_side,
         "embeddings": {"networks": networks},
         "@variables": {"davg": mean, "dstd": deviation},
     }
+
+
+def _statistics(
+    graph: Graph, settings: Tree, types: int, columns: int, suffix: str
+) -> tuple[Array, Array]:
+    """Mean and deviation by type, slot and column, where they mean the same in both backends."""
+    place = f"descrpt_attr{suffix}/"
+    mean, deviation = (
+        graph.array(place + name).reshape(types, sum(settings["sel"]), columns)
+        for name in ("t_avg", "t_std")
+    )
+    if settings.get("exclude_types") and mean.any():
+        raise ValueError(
+            "excluded pairs of types together with statistics of non-zero mean, where the backends "
+            "of deepmd-kit differ (set_davg_zero: true avoids it)"
+        )
+    trained = place + "original_sel"
+    if trained in graph.constants and graph.array(trained).tolist() != settings["sel"]:
+        raise ValueError("a model whose sel was changed after it had been trained")
+    return mean, deviation
 
 
 def _embeddings(

@@ -192,7 +192,8 @@ def ensemble(
 
 def convert(
     model: Annotated[
-        Path, typer.Argument(help="Model of deepmd-kit: .dp or .yaml; others need its `dp`.")
+        Path,
+        typer.Argument(help="Model of deepmd-kit: .pth, .pb, .dp, .yaml; others need `dp`."),
     ],
     out: Annotated[Path, typer.Argument(help="Model file to write.")],
     single: Annotated[
@@ -202,7 +203,7 @@ def convert(
 ) -> None:
     """Turn a model of deepmd-kit into a model of Huozi; see docs/deepmd.md.
 
-    Example: dp convert-backend frozen.pth model.dp; huozi convert model.dp model.safetensors
+    Example: huozi convert frozen.pth model.safetensors
     """
     from huozi.potential.deepmd_convert import convert as read
     from huozi.potential.deeppot_kernel import refusal, table_error

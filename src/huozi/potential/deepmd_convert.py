@@ -37,7 +37,8 @@ def convert(path: str | Path) -> Model:
     Parameters
     ----------
     path : path
-        ``.dp`` or ``.yaml`` from ``dp convert-backend``; other files need an installed `dp`.
+        ``.pth`` or ``.pb`` from ``dp freeze``, ``.dp`` or ``.yaml`` from ``dp convert-backend``;
+        other files need an installed `dp`.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def convert(path: str | Path) -> Model:
         return _convert_model(tree["model"], _origin(path, tree))
     except UnsupportedError as error:
         raise ValueError(f"{path}: {error}; Huozi reads {KNOWN}") from None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ValueError(
             f"{path}: not the model that deepmd-kit 3 writes ({type(error).__name__}: {error}); "
             "convert it again with a recent `dp convert-backend`"
@@ -139,6 +140,8 @@ def _convert_network(data: Tree, elements: int) -> tuple[DeepPotConfig, Tree, Ar
         ("spin", "spin"),
     ):
         _refuse(fitting, name, what)
+    if any(energy is not None for energy in fitting.get("atom_ener") or []):
+        raise UnsupportedError("a model whose isolated atoms have set energies (atom_ener)")
     parts = descriptor["list"] if descriptor["type"] == "hybrid" else [descriptor]
     barred = data.get("pair_exclude_types") or []
     if barred:

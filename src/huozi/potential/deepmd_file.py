@@ -1,8 +1,9 @@
 """Read the files in which deepmd-kit keeps models, without deepmd-kit.
 
 ``dp convert-backend`` writes the neutral serialisation: a tree of dictionaries whose arrays are
-data sets of an HDF5 file (``.dp``), or are spelled out (``.yaml``). Files of one backend (``.pth``,
-``.pb``, ...) are programs of PyTorch or TensorFlow; an installed ``dp`` translates them.
+data sets of an HDF5 file (``.dp``), or are spelled out (``.yaml``). Files of one backend are
+programs. Settings and weights are read out of ``.pth`` and ``.pb``; an installed ``dp`` translates
+the others.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ import h5py
 import numpy as np
 import yaml
 
+from huozi.potential.deepmd_graph import read_deepmd_graph
+from huozi.potential.deepmd_torch import read_deepmd_torch
+
 NEUTRAL = (".dp", ".hlo", ".yaml", ".yml", ".json")
-BACKENDS = (".pb", ".pth", ".pt", ".pt2", ".pte", ".savedmodel", ".jax", ".pd")
+DIRECT = {".pth": read_deepmd_torch, ".pb": read_deepmd_graph}
+BACKENDS = (*DIRECT, ".pt", ".pt2", ".pte", ".savedmodel", ".jax", ".pd")
 
 
 def read_deepmd_file(path: str | Path) -> dict[str, Any]:
@@ -36,8 +41,17 @@ def read_deepmd_file(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file")
+    if path.suffix in DIRECT:
+        try:
+            return DIRECT[path.suffix](path)
+        except NotImplementedError as error:
+            return _read_by_dp(
+                path, f"a {path.suffix} file that is not read as it is, since {error}"
+            )
     if path.suffix in BACKENDS:
-        return _read_by_dp(path)
+        return _read_by_dp(
+            path, "a model of one backend of deepmd-kit, which only that program reads"
+        )
     if path.suffix not in NEUTRAL:
         raise ValueError(
             f"{path}: not a model of deepmd-kit by its name; expected one of "
@@ -91,13 +105,13 @@ def _fill(node: Any, fetch: Callable[[Any], Any], variable: bool = False) -> Any
     return fetch(node) if variable and node is not None else node
 
 
-def _read_by_dp(path: Path) -> dict[str, Any]:
+def _read_by_dp(path: Path, reason: str) -> dict[str, Any]:
     """Let deepmd-kit translate a file of one of its backends."""
     program = shutil.which("dp")
     if program is None:
         raise ValueError(
-            f"{path}: a model of one backend of deepmd-kit, which only that program reads; run "
-            f"`dp convert-backend {path.name} model.dp` where it is installed and convert model.dp"
+            f"{path}: {reason}; run `dp convert-backend {path.name} model.dp` where deepmd-kit is "
+            "installed and convert model.dp"
         )
     with tempfile.TemporaryDirectory() as folder:
         neutral = Path(folder) / "model.dp"

@@ -1,24 +1,22 @@
-"""Make the fixtures of this folder with deepmd-kit (3.2 with torch) itself: python make.py
+"""Make the fixtures of this folder with deepmd-kit (3.2 with torch and tensorflow): python make.py
 
 Random models of every kind that Huozi reads, written by deepmd-kit's own serialisation, and the
-energies, forces and virials that its PyTorch backend finds in float64.
+energies, forces and virials that its PyTorch backend finds in float64. `python make.py backends`
+only makes `.pth` and `.pb` files of them, without the parts that are programs.
 """
 
 import copy
 import json
+import subprocess
 import sys
 import tempfile
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from deepmd.dpmodel.model.model import get_model
-from deepmd.dpmodel.utils.serialization import save_dp_model
-
-# The operators compiled for one release of PyTorch are not needed here.
-sys.modules["deepmd.pt.cxx_op"] = types.SimpleNamespace(ENABLE_CUSTOMIZED_OP=False)
-from deepmd.pt.model.model import BaseModel  # noqa: E402
+from deepmd.dpmodel.utils.serialization import load_dp_model, save_dp_model
 
 HERE = Path(__file__).parent
 SE_A = {"type": "se_e2_a", "rcut": 4.0, "rcut_smth": 1.0, "neuron": [2, 4], "axis_neuron": 2}
@@ -53,6 +51,17 @@ CASES = {
     "hybrid": (TWO, {"type": "hybrid", "list": [SE_A | {"sel": SLOTS[2]},
                                                 SE_R | {"sel": SLOTS[2]}]}),
     "zbl": (TWO, NO_ATTENTION | {"tebd_input_mode": "strip", "smooth_type_embedding": True}),
+}  # fmt: skip
+TORCH = ("se_a", "se_a_one_side", "hybrid", "dpa1_concat", "dpa1_strip_attention", "zbl")
+TENSORFLOW = ("se_a", "hybrid")
+# What TensorFlow does differently from the others, with its own reference.
+EXCLUDED = {
+    "type": "hybrid",
+    "list": [
+        SE_A | {"sel": SLOTS[2], "rcut_smth": 0.7, "type_one_side": False, "resnet_dt": True,
+                "exclude_types": [[1, 1]], "set_davg_zero": True, "activation_function": "gelu"},
+        SE_R | {"sel": SLOTS[2], "exclude_types": [[0, 1]], "set_davg_zero": True},
+    ],
 }  # fmt: skip
 
 
@@ -126,9 +135,20 @@ def systems(kinds):
     ]
 
 
+def torch_model(data):
+    """Model of deepmd-kit's PyTorch backend."""
+    # The operators compiled for one release of PyTorch are not needed here.
+    sys.modules["deepmd.pt.cxx_op"] = types.SimpleNamespace(ENABLE_CUSTOMIZED_OP=False)
+    from deepmd.pt.model.model import BaseModel
+
+    return BaseModel.deserialize(copy.deepcopy(data))
+
+
 def oracle(data):
     """deepmd-kit's PyTorch backend."""
-    model = BaseModel.deserialize(copy.deepcopy(data))
+    import torch
+
+    model = torch_model(data)
 
     def evaluate(positions, cell, species):
         box = None if cell is None else torch.tensor(cell.reshape(1, 9))
@@ -138,7 +158,82 @@ def oracle(data):
     return evaluate
 
 
-def main():
+def described(species, positions, cell, kinds, energy, forces, virial):
+    return {
+        "symbols": [kinds[s] for s in species],
+        "positions": positions.tolist(),
+        "cell": None if cell is None else cell.tolist(),
+        "energy": float(np.ravel(energy)[0]),
+        "forces": forces.tolist(),
+        "virial": virial.reshape(3, 3).tolist(),
+    }
+
+
+def neutral(name):
+    (path,) = (p for p in HERE.iterdir() if p.stem == name and p.suffix in (".yaml", ".dp"))
+    return load_dp_model(str(path))
+
+
+def torch_files():
+    """TorchScript files without their code, as `dp freeze` writes them."""
+    import torch
+
+    for name in TORCH:
+        whole = neutral(name)
+        model = torch_model(whole["model"])
+        model.model_def_script = json.dumps(whole["model_def_script"])
+        for module in model.modules():  # a trained model has None where a converted one has "none"
+            if getattr(module, "activate_name", "") == "none" and name != "zbl":
+                module.activate_name = None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.pth"
+            torch.jit.save(torch.jit.script(model.eval()), path)
+            with zipfile.ZipFile(path) as source, zipfile.ZipFile(HERE / path.name, "w") as target:
+                for entry in source.namelist():
+                    if entry.split("/")[1] in ("data.pkl", "data", "byteorder", "version"):
+                        target.writestr(zipfile.ZipInfo(entry), source.read(entry))
+
+
+def strip(whole, target):
+    """Graph of the constants that deepmd-kit names, their copies and who reads the biases."""
+    from deepmd.tf.env import tf
+
+    source, kept = tf.GraphDef(), tf.GraphDef()
+    source.ParseFromString(whole.read_bytes())
+    for node in source.node:
+        named = any(part in node.name for part in ("_attr", "matrix", "bias", "idt"))
+        reader = any("bias_atom_e/read" in i or "out_bias/read" in i for i in node.input)
+        if reader or (named and node.op in ("Const", "Identity") and "grad" not in node.name):
+            kept.node.append(node)
+    target.write_bytes(kept.SerializeToString())
+
+
+def tensorflow_files():
+    """Frozen graphs without what computes; energies of the last by TensorFlow."""
+    from deepmd.infer import DeepPot
+    from deepmd.tf.utils.serialization import deserialize_to_file
+
+    model_settings = settings(TWO, copy.deepcopy(EXCLUDED))
+    data = get_model(copy.deepcopy(model_settings)).serialize()
+    randomise(data, np.random.default_rng(200))
+    models = {name: neutral(name) for name in TENSORFLOW}
+    models["excluded"] = {"model": data, "model_def_script": model_settings}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in models.items():
+            whole = Path(folder) / f"{name}.pb"
+            deserialize_to_file(str(whole), model)
+            strip(whole, HERE / whole.name)
+        evaluator = DeepPot(str(whole))
+        found = []
+        for species, positions, cell in systems(2):
+            box = None if cell is None else cell.reshape(1, 9)
+            energy, forces, virial = evaluator.eval(positions.reshape(1, -1), box, species)[:3]
+            found.append(described(species, positions, cell, TWO, energy, forces[0], virial))
+    reference = json.loads((HERE / "reference.json").read_text()) | {"excluded.pb": found}
+    (HERE / "reference.json").write_text(json.dumps(reference) + "\n")
+
+
+def models():
     reference = {}
     for number, (name, (kinds, descriptor)) in enumerate(CASES.items()):
         config = settings(kinds, dict(descriptor))
@@ -161,19 +256,20 @@ def main():
         found = []
         for species, positions, cell in systems(len(kinds)):
             energy, forces, virial = evaluate(positions, cell, species)
-            found.append(
-                {
-                    "symbols": [kinds[s] for s in species],
-                    "positions": positions.tolist(),
-                    "cell": None if cell is None else cell.tolist(),
-                    "energy": float(energy[0]),
-                    "forces": forces.tolist(),
-                    "virial": virial.reshape(3, 3).tolist(),
-                }
-            )
+            found.append(described(species, positions, cell, kinds, energy, forces, virial))
         reference[name + suffix] = found
         (HERE / "reference.json").write_text(json.dumps(reference) + "\n")
         sys.stdout.write(f"{name} {[f['energy'] for f in found]}\n")
+
+
+def main():
+    """One process for each backend: deepmd-kit's libraries of both in one process crash."""
+    parts = {"models": models, "torch": torch_files, "tensorflow": tensorflow_files}
+    if sys.argv[1:] and sys.argv[1] in parts:
+        parts[sys.argv[1]]()
+        return
+    for part in list(parts)[1 if sys.argv[1:] == ["backends"] else 0 :]:
+        subprocess.run([sys.executable, __file__, part], check=True)
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def test_hdf5_of_something_else(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("dp") is not None, reason="deepmd-kit is installed here")
 def test_a_file_of_one_backend_needs_dp(tmp_path: Path) -> None:
-    (tmp_path / "graph.pb").write_bytes(b"anything")
-    with pytest.raises(ValueError, match=r"dp convert-backend graph\.pb model\.dp"):
-        convert(tmp_path / "graph.pb")
+    (tmp_path / "model.pt").write_bytes(b"anything")
+    with pytest.raises(ValueError, match=r"dp convert-backend model\.pt model\.dp"):
+        convert(tmp_path / "model.pt")
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Ten picoseconds at each temperature; g(r) of O-O, O-H and H-H against the data's
 error bars. Which temperature the frames were sampled at is judged by what does not depend on g(r):
 their mean energy, and the spread of the O-H distances, which quantum nuclei would make two to three
 times as wide. With --beads, i-PI (pip install ipi) moves as many copies of the atoms through the
-same potential. Interrupted, it goes on. Writes benchmarks/results/overlap.json.
+same potential. Interrupted, it goes on. Writes benchmarks/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--beads", type=int, default=0)
     parser.add_argument("--quantum-picoseconds", type=float, default=4.0)
     parser.add_argument("--out", type=Path, default=Path("overlap"))
+    parser.add_argument("--name", default="overlap", help="of the file in benchmarks/results")
     options = parser.parse_args()
     model, data = load_model(options.model), read(options.data)
     frames = [frame.system.to_atoms() for frame in data]
@@ -94,7 +95,7 @@ def main() -> None:
         moved = quantum(options, data[0].system.to_atoms(), temperature, folder)
         report["quantum"] = {"beads": options.beads, "temperature_K": temperature}
         report["quantum"] |= describe(moved) | compare(moved, frames)
-    save("overlap", report, sys.argv)
+    save(options.name, report, sys.argv)
 
 
 def classical(

@@ -33,6 +33,10 @@ def train(
         int | None,
         typer.Option(help="Unpaired electrons. [default: an atom's ground state; else 0 or 1]"),
     ] = None,
+    field: Annotated[
+        tuple[float, float, float],
+        typer.Option(help="Uniform electric field, three components, hartree/(e bohr)."),
+    ] = (0.0, 0.0, 0.0),
     budget: Annotated[
         str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 10min]")
     ] = None,
@@ -66,7 +70,7 @@ def train(
 
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
     settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
-    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin)]
+    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field)]
     with _display() as report:
         run = build(geometries, settings.ansatz).train(out, report, settings)
     course = _course(out)
@@ -176,7 +180,9 @@ def _vector(values: list[float], errors: list[float]) -> str:
     return "  ".join(value_with_error(v, e) for v, e in zip(values, errors))
 
 
-def _molecules(text: str, unit: str, charge: int, spin: int | None) -> list[Any]:
+def _molecules(
+    text: str, unit: str, charge: int, spin: int | None, field: tuple[float, float, float]
+) -> list[Any]:
     """Geometries of one option: one, or the frames of an XYZ file."""
     from huozi.wavefunction import Molecule
 
@@ -188,8 +194,8 @@ def _molecules(text: str, unit: str, charge: int, spin: int | None) -> list[Any]
             "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
             for atoms in frames
         ]
-        return [Molecule.parse(line, "angstrom", charge, spin) for line in lines]
-    return [Molecule.parse(text, unit, charge, spin)]
+        return [Molecule.parse(line, "angstrom", charge, spin, field) for line in lines]
+    return [Molecule.parse(text, unit, charge, spin, field)]
 
 
 def _course(run: Path) -> list[dict[str, Any]]:

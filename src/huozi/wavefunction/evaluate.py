@@ -107,7 +107,9 @@ def evaluate(
 
     energies, accepted = [], []
     molecule = problem.molecule
-    observables = Observables(np.array(molecule.charges, float), molecule.nuclei)
+    observables = Observables(
+        np.array(molecule.charges, float), molecule.nuclei, np.array(molecule.field)
+    )
     evaluations = 1 + molecule.up * molecule.down
     while True:
         key, use = jax.random.split(key)

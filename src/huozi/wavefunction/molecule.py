@@ -25,16 +25,24 @@ class Molecule:
         Nuclei, bohr.
     up, down : int
         Electrons of either spin, up >= down.
+    field : (float, float, float)
+        Uniform electric field, hartree/(e bohr): a charge q at r has the energy -q field.r.
     """
 
     charges: tuple[int, ...]
     positions: tuple[tuple[float, float, float], ...]
     up: int
     down: int
+    field: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
     def parse(
-        cls, text: str, unit: str = "bohr", charge: int = 0, spin: int | None = None
+        cls,
+        text: str,
+        unit: str = "bohr",
+        charge: int = 0,
+        spin: int | None = None,
+        field: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> Molecule:
         """Read ``"Li 0 0 0; H 0 0 3.015"``.
 
@@ -49,11 +57,13 @@ class Molecule:
         spin : int, optional
             Unpaired electrons (2S). Without it: the ground state of a single neutral atom; 0 or 1
             for everything else.
+        field : (float, float, float)
+            Uniform electric field, hartree/(e bohr), whatever the unit.
 
         Raises
         ------
         ValueError
-            If the text, the unit, the charge or the spin makes no molecule.
+            If the text, the unit, the charge, the spin or the field makes no molecule.
         """
         if unit not in UNITS:
             raise ValueError(f"the unit {unit!r} is not known; choose one of {', '.join(UNITS)}")
@@ -65,12 +75,14 @@ class Molecule:
             charges.append(_element(words))
             positions.append(_place(words, UNITS[unit]))
         up, down = _electrons(tuple(charges), charge, spin)
-        molecule = cls(tuple(charges), tuple(positions), up, down)
+        molecule = cls(tuple(charges), tuple(positions), up, down, field)
         molecule.check()
         return molecule
 
     def check(self) -> None:
-        """Refuse nuclei that coincide."""
+        """Refuse nuclei that coincide, and a field that is no vector."""
+        if len(self.field) != 3 or not np.isfinite(self.field).all():
+            raise ValueError(f"a field has three finite components; found {self.field}")
         place = self.nuclei
         for i in range(len(place)):
             for j in range(i):
@@ -102,6 +114,11 @@ class Molecule:
         place, z = self.nuclei, self.charges
         pairs = [(i, j) for i in range(len(z)) for j in range(i)]
         return float(sum(z[i] * z[j] / np.linalg.norm(place[i] - place[j]) for i, j in pairs))
+
+    @property
+    def nuclear_energy(self) -> float:
+        """Energy of the nuclei among themselves and in the field, hartree."""
+        return self.nuclear_repulsion - float(np.array(self.charges) @ self.nuclei @ self.field)
 
 
 def _element(words: list[str]) -> int:

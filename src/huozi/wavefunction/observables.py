@@ -109,12 +109,14 @@ class Observables:
     Parameters
     ----------
     charges, nuclei : (M,), (M, 3) arrays
+    field : (3,) array
+        Electric field on the nuclei, hartree/(e bohr).
 
     Results are averages over the chains that are `fine`, a mask (B,).
     """
 
-    def __init__(self, charges: Floats, nuclei: Floats) -> None:
-        self.charges, self.nuclei = charges, nuclei
+    def __init__(self, charges: Floats, nuclei: Floats, field: Floats) -> None:
+        self.charges, self.nuclei, self.field = charges, nuclei, field
         self.energy = self.electrons = self.pull = self.warp = self.product = np.zeros(())
         self.count = 0
         self.spin = np.zeros(())
@@ -151,7 +153,8 @@ class Observables:
         mean, centre = energy.mean(), warp.mean(0)
         # Average over time of (E_L - mean) (Q - centre), chain by chain.
         covariance = product - mean * warp - centre * (energy - mean)[:, None, None]
-        return _average(nuclear_forces(self.charges, self.nuclei) + pull - 2 * covariance)
+        nuclear = nuclear_forces(self.charges, self.nuclei) + np.outer(self.charges, self.field)
+        return _average(nuclear + pull - 2 * covariance)
 
 
 def _average(chains: Floats) -> tuple[Floats, Floats]:

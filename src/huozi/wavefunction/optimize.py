@@ -107,7 +107,8 @@ class Problem:
         charges, nuclei = _arrays(self.molecule)
         shape = (min(self.chunk, x.shape[0] // self.devices), self.devices)
         electronic, terms = _measure(self.wave_function, shape, params, charges, nuclei, x)
-        return electronic + self.molecule.nuclear_repulsion, terms
+        in_field = x.sum(1) @ np.array(self.molecule.field)  # the charge of an electron is -1
+        return electronic + in_field + self.molecule.nuclear_energy, terms
 
     def sweep(
         self, params: Params, x: Array, key: Array, width: Array, moves: int

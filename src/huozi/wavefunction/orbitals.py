@@ -141,7 +141,7 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
-    """Return a converged PySCF mean field, restricted, open-shell where needed."""
+    """Return a converged PySCF mean field, restricted, open-shell where needed, in the field."""
     try:
         from pyscf import gto, scf
     except ImportError:
@@ -155,6 +155,11 @@ def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
         verbose=0,
     )
     mean_field = scf.ROHF(mol) if molecule.up != molecule.down else scf.RHF(mol)
+    if any(molecule.field):
+        in_field = np.einsum("x,xij->ij", molecule.field, mol.intor("int1e_r"))
+        core = mean_field.get_hcore() + in_field
+        mean_field.get_hcore = lambda *_: core
+        mean_field.energy_nuc = lambda *_: molecule.nuclear_energy
     mean_field.kernel()
     if not mean_field.converged:
         mean_field = mean_field.newton()

@@ -98,12 +98,14 @@ class VMC:
         Raises
         ------
         ValueError
-            If nuclei or electrons differ.
+            If nuclei, electrons or fields differ.
         """
         given = self.molecules
         molecules = [given] if isinstance(given, Molecule) else given
         first = molecules[0]
         for other in molecules:
+            if other.field != first.field:
+                raise ValueError(f"geometries need the same field: {first.field}, {other.field}")
             if (other.charges, other.up, other.down) != (first.charges, first.up, first.down):
                 raise ValueError(
                     "geometries need the same nuclei in the same order and the same electrons; "
@@ -378,4 +380,5 @@ def _molecule_from(described: dict[str, Any]) -> Molecule:
         tuple(tuple(place) for place in described["positions"]),
         described["up"],
         described["down"],
+        tuple(described.get("field", (0.0, 0.0, 0.0))),
     )

@@ -1,0 +1,59 @@
+"""A uniform electric field, against its own definition and PySCF's dipole moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from huozi.wavefunction import Molecule
+from huozi.wavefunction.optimize import Problem
+from tests.wavefunction.conftest import shaken
+
+FIELD = (0.01, -0.02, 0.05)
+STEP = 1e-4
+LITHIUM_HYDRIDE = "Li 0 0 0.3; H 0 0 3.315"
+
+
+def test_local_energies_gain_the_energy_of_the_charges():
+    molecule, wave_function, params = shaken("LiH")
+    x = np.random.default_rng(0).normal(size=(5, 4, 3))
+    without = Problem(molecule, wave_function).energies(params, x)
+    within = Problem(replace(molecule, field=FIELD), wave_function).energies(params, x)
+    charges = np.array([3, 1, -1, -1, -1, -1])
+    for i in range(5):
+        places = np.concatenate([molecule.nuclei, x[i]])
+        assert within[i] - without[i] == pytest.approx(-charges @ places @ FIELD, abs=1e-10)
+
+
+@pytest.mark.parametrize(("charge", "spin"), [(0, 0), (1, 1)])
+def test_hartree_fock_falls_by_the_dipole_moment(charge, spin):
+    """The slope of the energy by the field is minus the dipole moment, nuclei included."""
+    pytest.importorskip("pyscf")
+    from huozi.wavefunction.orbitals import run_pyscf
+
+    def solve(strength):
+        return run_pyscf(
+            Molecule.parse(LITHIUM_HYDRIDE, charge=charge, spin=spin, field=(0, 0, strength)),
+            "cc-pvdz",
+        )
+
+    slope = (solve(STEP).e_tot - solve(-STEP).e_tot) / (2 * STEP)
+    free = solve(0.0)
+    dipole = free.dip_moment(unit="AU", origin=(0, 0, 0), verbose=0)[2]
+    assert slope == pytest.approx(-dipole, abs=1e-5)
+
+
+@pytest.mark.parametrize("field", [(0.0, 0.1), (0.0, 0.0, np.nan)])
+def test_what_is_no_field(field):
+    with pytest.raises(ValueError, match="three finite components"):
+        Molecule.parse("H 0 0 0", field=field)
+
+
+def test_geometries_share_the_field():
+    from huozi.wavefunction import VMC, Psiformer
+
+    apart = [Molecule.parse("H 0 0 0; H 0 0 1.4", field=(0, 0, f)) for f in (0.0, 0.01)]
+    with pytest.raises(ValueError, match="same field"):
+        VMC(apart, Psiformer.for_molecule(apart[0])).problems()

@@ -152,7 +152,9 @@ class WaveFunctionLevel(_Level):
     """A neural wave function of each frame (`huozi wavefunction`): small molecules, error bars."""
 
     engine: Literal["wavefunction"] = "wavefunction"
-    method: Literal["psiformer", "ferminet"] = Field("psiformer", description="Ansatz.")
+    method: Literal["psiformer", "ferminet", "lapnet", "pairproduct"] = Field(
+        "psiformer", description="Ansatz."
+    )
     steps: int = Field(2000, ge=1, description="Steps of the optimisation.")
     walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
     samples: int = Field(400, ge=2, description="Samples of every walker for the label.")

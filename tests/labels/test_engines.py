@@ -170,6 +170,16 @@ def test_gpaw_forces_and_virial() -> None:
     check_forces(level, atoms, 0.02)
 
 
+@needs_gpaw
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_gpaw_gives_a_cell_and_its_multiple_the_same_energy_an_atom() -> None:
+    level = GpawLevel(cutoff=150, kpoint_density=1.4, gamma=False, convergence=1e-7)
+    labeller = make_labeller(level)
+    one, two = (labeller.label(bulk("Al") * (1, 1, n)).energy for n in (1, 2))
+    assert two / 2 == pytest.approx(one, abs=1e-3)
+
+
 @needs_cp2k
 def test_cp2k_forces_and_virial() -> None:
     level = Cp2kLevel(basis="SZV-MOLOPT-SR-GTH", cutoff=240)

@@ -32,6 +32,8 @@ KEPT = (
 )
 SETTINGS = ("level", "boxes", "initial", "control", "explore", "select", "models", "iterations")
 
+FINAL = ("force_rmse_mev_per_A", "energy_rmse_mev_per_atom", "calibration")
+
 
 def summary(run: Path) -> dict[str, Any]:
     """Settings, verdict, errors, labels and cost of a finished run."""
@@ -45,7 +47,7 @@ def summary(run: Path) -> dict[str, Any]:
         "labels": learnt["labels"],
         "failed_labels": len(learnt["failed_labels"]),
         "training_frames": learnt["training_frames"],
-        "final": learnt["final"],
+        "final": {key: learnt["final"][key] for key in FINAL},
         "control": force_error(model, list(read(run / "control.extxyz"))),
         "iterations": [{k: r[k] for k in KEPT if k in r} for r in learnt["iterations"]],
         "cost": costs(RunFolder(run)),

@@ -1,6 +1,6 @@
 """Write the stored results of the worked examples into docs/learning.md.
 
-    python docs/learning_table.py
+    python docs/learning_table.py water aluminium malonaldehyde
 
 Replaces what stands between the marks ``<!-- numbers: NAME -->`` and ``<!-- end -->``.
 """
@@ -8,6 +8,7 @@ Replaces what stands between the marks ``<!-- numbers: NAME -->`` and ``<!-- end
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def error(found: Result) -> str:
 def spent(result: Result) -> list[list[str]]:
     """Labels, and processor and wall time."""
     cost = {kind: 60 * found["cpu_hours"] for kind, found in result["cost"].items()}
-    parts = ", ".join(f"{kind} {minutes:.1f}" for kind, minutes in cost.items())
+    parts = ", ".join(f"{kind} {minutes:.1f}" for kind, minutes in cost.items() if minutes > 0.05)
     return [
         ["labels of the loop", f"{result['labels']}, {result['failed_labels']} failed"],
         [f"processor minutes, {sum(cost.values()):.1f} in all", parts],
@@ -121,18 +122,20 @@ def malonaldehyde(result: Result) -> list[str]:
     """Lines of the example on malonaldehyde."""
     path = [
         [
-            f"{point['shift_A']:.2f}",
+            f"{round(point['shift_A'], 2) + 0:.2f}",
             f"{point['level_meV']:.1f}",
             f"{point['model_meV']:.1f}",
             f"{point['model_meV'] - point['level_meV']:+.1f}",
             f"{point['force_rmse_mev_per_A']:.0f}",
+            f"{point['largest_force_of_level_mev_per_A']:.0f}",
         ]
         for point in result["path"]
     ]
-    columns = ["O–H less O···H, Å", "level, meV", "model, meV", "difference", "forces, meV/Å"]
+    columns = ["O–H less O···H, Å", "level, meV", "model, meV", "difference", "force error, meV/Å"]
+    columns += ["largest force of the level, meV/Å"]
     rows = [
         ["barrier of the model", f"{result['barrier_model_meV']:.1f} meV"],
-        ["barrier of the level, own structures", f"{result['barrier_level_meV']:.1f} meV"],
+        ["barrier of the level, same structures", f"{result['barrier_level_meV']:.1f} meV"],
         control(result),
         *spent(result),
     ]
@@ -155,7 +158,7 @@ def fill(text: str, name: str, lines: list[str]) -> str:
 
 
 def main() -> None:
-    """Fill in the page."""
+    """Fill in the examples named."""
     page = HERE / "learning.md"
     text = page.read_text(encoding="utf-8")
     examples: dict[str, Callable[[Result], list[str]]] = {
@@ -163,12 +166,12 @@ def main() -> None:
         "aluminium": aluminium,
         "malonaldehyde": malonaldehyde,
     }
-    for name, lines in examples.items():
+    for name in sys.argv[1:]:
         result = json.loads((RESULTS / f"learn-{name}.json").read_text(encoding="utf-8"))
         machine = result["machine"]
         made = f"`{result['command']}`, {result['date']}; {machine['processor']}, "
         made += f"{machine['cores']} cores shared with other programs."
-        text = fill(text, name, [*lines(result), "", made])
+        text = fill(text, name, [*examples[name](result), "", made])
     page.write_text(text, encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ from huozi.labels import (
     XtbLevel,
     make_labeller,
 )
+from huozi.labels.labeller import charge_and_multiplicity
 
 DATA = Path(__file__).parent / "data"
 
@@ -226,3 +227,12 @@ def test_a_missing_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch
         make_labeller(Cp2kLevel())
     with pytest.raises(ImportError, match="no calculator nowhere:Nothing"):
         make_labeller(AseLevel(calculator="nowhere:Nothing"))
+
+
+def test_a_metal_may_have_an_odd_number_of_electrons() -> None:
+    one = bulk("Al")
+    assert charge_and_multiplicity(one, GpawLevel(), metal=True) == (0, 1)
+    with pytest.raises(LabelError, match=r"13 electrons .* multiplicity 1"):
+        charge_and_multiplicity(one, GpawLevel())
+    with pytest.raises(LabelError, match=r"13 electrons .* multiplicity 3"):
+        charge_and_multiplicity(one, GpawLevel(multiplicity=3), metal=True)

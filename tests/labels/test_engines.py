@@ -26,6 +26,7 @@ from huozi.labels import (
     XtbLevel,
     make_labeller,
 )
+from huozi.labels.labeller import charge_and_multiplicity
 
 DATA = Path(__file__).parent / "data"
 
@@ -170,6 +171,16 @@ def test_gpaw_forces_and_virial() -> None:
     check_forces(level, atoms, 0.02)
 
 
+@needs_gpaw
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_gpaw_gives_a_cell_and_its_multiple_the_same_energy_an_atom() -> None:
+    level = GpawLevel(cutoff=150, kpoint_density=1.4, gamma=False, convergence=1e-7)
+    labeller = make_labeller(level)
+    one, two = (labeller.label(bulk("Al") * (1, 1, n)).energy for n in (1, 2))
+    assert two / 2 == pytest.approx(one, abs=1e-3)
+
+
 @needs_cp2k
 def test_cp2k_forces_and_virial() -> None:
     level = Cp2kLevel(basis="SZV-MOLOPT-SR-GTH", cutoff=240)
@@ -216,3 +227,12 @@ def test_a_missing_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch
         make_labeller(Cp2kLevel())
     with pytest.raises(ImportError, match="no calculator nowhere:Nothing"):
         make_labeller(AseLevel(calculator="nowhere:Nothing"))
+
+
+def test_a_metal_may_have_an_odd_number_of_electrons() -> None:
+    one = bulk("Al")
+    assert charge_and_multiplicity(one, GpawLevel(), metal=True) == (0, 1)
+    with pytest.raises(LabelError, match=r"13 electrons .* multiplicity 1"):
+        charge_and_multiplicity(one, GpawLevel())
+    with pytest.raises(LabelError, match=r"13 electrons .* multiplicity 3"):
+        charge_and_multiplicity(one, GpawLevel(multiplicity=3), metal=True)

@@ -31,8 +31,9 @@ class GpawLabeller:
         from gpaw import GPAW, KohnShamConvergenceError
 
         level = self._level
-        charge, multiplicity = charge_and_multiplicity(atoms, level)
         periodic = bool(atoms.pbc.all())
+        metal = periodic and level.smearing > 0
+        charge, multiplicity = charge_and_multiplicity(atoms, level, metal)
         box = atoms.copy()
         if not periodic:
             box.center(level.vacuum, axis=tuple(np.flatnonzero(~atoms.pbc)))
@@ -68,5 +69,5 @@ class GpawLabeller:
             "txt": "-",
         }
         if atoms.pbc.all() and level.kpoint_density:
-            parameters["kpts"] = {"density": level.kpoint_density, "gamma": True}
+            parameters["kpts"] = {"density": level.kpoint_density, "gamma": level.gamma}
         return parameters

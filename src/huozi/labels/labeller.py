@@ -94,8 +94,11 @@ def require(package: str, least: str, how: str) -> str:
     return found
 
 
-def charge_and_multiplicity(atoms: Atoms, level: Level) -> tuple[int, int]:
+def charge_and_multiplicity(atoms: Atoms, level: Level, metal: bool = False) -> tuple[int, int]:
     """Return the frame's own charge and multiplicity, or those of the level.
+
+    In a metal, whose states are partly occupied, multiplicity 1 stands for equal densities of
+    both spins, and a cell may hold an odd number of electrons.
 
     Raises
     ------
@@ -105,7 +108,8 @@ def charge_and_multiplicity(atoms: Atoms, level: Level) -> tuple[int, int]:
     charge = int(atoms.info.get("charge", level.charge))
     multiplicity = int(atoms.info.get("multiplicity", level.multiplicity))
     electrons = int(atoms.numbers.sum()) - charge
-    if electrons < multiplicity - 1 or (electrons - multiplicity) % 2 == 0:
+    odd = (electrons - multiplicity) % 2 == 0 and not (metal and multiplicity == 1)
+    if electrons < multiplicity - 1 or odd:
         raise LabelError(
             f"{electrons} electrons (charge {charge}) cannot have multiplicity {multiplicity}; "
             "set charge and multiplicity in the level or in the frame's info"

@@ -68,6 +68,11 @@ class GpawLevel(_Level):
     kpoint_density: float = Field(
         4.0, ge=0, description="k-points per 1/Å of reciprocal length; 0 for the Gamma point."
     )
+    gamma: bool = Field(
+        True,
+        description="Grid of k-points with the Gamma point in it, which hexagonal cells need; "
+        "without it cubic cells need fewer points (Monkhorst and Pack).",
+    )
     smearing: float = Field(
         0.1, ge=0, description="Fermi–Dirac width of the occupations, eV; 0 for fixed ones."
     )

@@ -27,8 +27,12 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
     state = "Converged" if results["converged"] else "Not converged"
     if results["final"] is None:
         state = f"Still running, after iteration {len(records)} of at most {settings.iterations}"
+    data = list(read(folder.path / "data.extxyz"))
+    frames = [frame.to_atoms() for frame in data]
+    largest = max(frames, key=len).get_chemical_formula()
+    level = f"{data[0].info['level']} by {data[0].info['code']}"
     page = Page(
-        f"Concurrent learning of {settings.level.engine}",
+        f"Concurrent learning: {largest} from {data[0].info['level']}",
         f"{results['training_frames']} labelled frames, {len(records)} iterations · `huozi learn` "
         f"· Huozi {__version__}",
     )
@@ -37,7 +41,7 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
         "the dynamics of that iteration, labelled afterwards, and not trained on before they were "
         "used as a test."
     )
-    page.add_table(["", "Value"], card(settings, results))
+    page.add_table(["", "Value"], card(level, results))
     page.add_section("How the run went")
     page.add_table(*iteration_table(records))
     page.add_figure(error_figure(records), "Force error on fresh control frames.")
@@ -55,8 +59,6 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
     page.add_figure(deviation_figure(folder.path, records), "Deviations in each iteration.")
     for record in records:
         page.add_text(f"Iteration {record['iteration']}: {record['bounds']}.")
-    frames = [frame.to_atoms() for frame in read(folder.path / "data.extxyz")]
-    largest = max(frames, key=len).get_chemical_formula()
     same = [atoms for atoms in frames if atoms.get_chemical_formula() == largest]
     page.add_viewer(
         same[:: max(1, len(same) // SHOWN)], f"Labelled frames of {largest}, in their order."
@@ -74,12 +76,12 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
     return page
 
 
-def card(settings: LearnSettings, results: dict[str, Any]) -> list[list[str]]:
+def card(level: str, results: dict[str, Any]) -> list[list[str]]:
     """Return the numbers a reader looks for first."""
-    final, level = results["final"], settings.level
+    final = results["final"]
     hours = sum(c["cpu_hours"] for c in results["cost"].values())
     rows = [
-        ["Level of theory", f"{level.engine} {level.method}"],
+        ["Level of theory", level],
         ["Labelled frames in the training data", str(results["training_frames"])],
         ["Labels in all, control frames of the last iteration included", str(results["labels"])],
         ["Processor time", f"{hours:.2f} h"],
@@ -125,6 +127,8 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def error_figure(records: list[dict[str, Any]]) -> Figure:
     """Control error against the number of labels, beside that of random selection."""
+    from matplotlib.ticker import MaxNLocator
+
     with style():
         figure = new_figure()
         (axes,) = figure.axes
@@ -135,8 +139,11 @@ def error_figure(records: list[dict[str, Any]]) -> Figure:
             points = [(r[x], r[y]) for r in records if r.get(y) is not None]
             if points:
                 axes.plot(*zip(*points), "o-", color=color, label=label)
-        axes.set(xlabel="Labelled frames trained on", ylabel="Force RMSE (meV/Å)", yscale="log")
-        axes.legend()
+        axes.set(xlabel="Labelled frames trained on", ylabel="Force RMSE (meV/Å)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        if len(axes.lines) > 1:
+            axes.legend()
     return figure
 
 
@@ -152,7 +159,7 @@ def fraction_figure(records: list[dict[str, Any]]) -> Figure:
             axes.bar(x, part, bottom=below, color=color, label=verdict, width=0.7)
             below += part
         axes.set(xlabel="Iteration", ylabel="Frames (%)", xticks=x)
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -165,11 +172,12 @@ def deviation_figure(path: Path, records: list[dict[str, Any]]) -> Figure:
     every = np.concatenate([np.array(v) for v in values.values()])
     edges = np.geomspace(max(every.min(), 1e-4), min(every.max(), 1e3) * 1.01, 40)
     with style():
-        figure = new_figure(rows=len(records), height=1.2 + 1.3 * len(records))
+        figure = new_figure(rows=len(records), height=1.2 + 1.5 * len(records))
         for axes, record in zip(figure.axes, records):
             axes.hist(values[record["iteration"]], edges.tolist(), color=BLUE)
             for bound in (record["low_eV_A"], record["high_eV_A"]):
                 axes.axvline(bound, color=ORANGE, linewidth=1)
-            axes.set(xscale="log", ylabel=f"Iteration {record['iteration']}")
+            axes.set(xscale="log", ylabel="Frames")
+            axes.set_title(f"Iteration {record['iteration']}")
         figure.axes[-1].set(xlabel="Deviation of the forces (eV/Å)")
     return figure

@@ -19,6 +19,7 @@ KINDS = {
     "walk": "exploration",
     "look": "exploration",
     "test_member": "tests",
+    "test_ensemble": "tests",
 }
 
 

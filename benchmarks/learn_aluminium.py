@@ -1,31 +1,35 @@
 """Aluminium: equation of state, elastic constants, vacancy and phonons of a model beside GPAW.
 
-    python benchmarks/labels/aluminium.py structures al.extxyz      # what learning begins with
-    python benchmarks/labels/aluminium.py compare learn-al          # after `huozi learn`
+    python benchmarks/learn_aluminium.py structures al.extxyz        # what learning begins with
+    huozi learn benchmarks/learn_aluminium.yaml --out learn-aluminium
+    ase build -x fcc -a 4.04 --cubic -r 4,4,4 Al crystal.xyz
+    huozi md learn-aluminium/model.safetensors crystal.xyz --ensemble npt --compressibility 0.013 \
+        --timestep 2 --steps 25000 --temperature 1100 --out md-1100   # and likewise elsewhere
+    python benchmarks/learn_aluminium.py compare learn-aluminium md-1100
 
 Every number of GPAW comes from labels at the level of the learning run, as tasks in RUN/compare,
-so the comparison resumes. Both sides are evaluated on the same geometries; that of the vacancy is
+so the comparison resumes. The geometries are each side's own, but that of the vacancy, which is
 relaxed by the model.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import yaml
 from ase import Atoms
 from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.io import write
 from ase.units import GPa
+from learnt import dynamics, run_level, summary
+from results import save
 
 from huozi.dynamics import ForceFieldCalculator, relax
-from huozi.files import write_json
-from huozi.labels import LEVEL, label
+from huozi.labels import label
 from huozi.potential import load_model
 from huozi.systems import Frame, System
 from huozi.workflow import RunFolder, Runner, open_executor
@@ -33,19 +37,21 @@ from huozi.workflow import RunFolder, Runner, open_executor
 A0 = 4.04  # Å, PBE; only where the scan of volumes is centred
 STRAIN = 0.005
 SHIFT = 0.02  # Å
+MASS = 26.9815  # amu
+THZ = 98.2269 / (2 * np.pi)
+"""Frequency of sqrt(eV/(Å^2 amu))."""
 
 Evaluate = Callable[[list[Atoms]], list[tuple[float, np.ndarray, np.ndarray]]]
 """Frames -> energy eV, forces eV/Å, stress eV/Å^3 (3, 3)."""
 
 
 def structures(path: Path) -> None:
-    """Crystal, crystal with a vacancy, and a wide crystal that melts soonest."""
-    crystal = bulk("Al", a=A0, cubic=True) * (2, 2, 2)
-    vacancy = crystal.copy()
+    """Small crystals of five volumes, a crystal with a vacancy, and a wide one that melts."""
+    small = [bulk("Al", a=A0 * x, cubic=True) for x in (0.96, 0.98, 1.0, 1.02, 1.04)]
+    vacancy = bulk("Al", a=A0, cubic=True) * (2, 2, 2)
     del vacancy[0]
-    loose = bulk("Al", a=1.05 * A0, cubic=True) * (2, 2, 2)
-    small = bulk("Al", a=A0, cubic=True)
-    write(path, [crystal, vacancy, loose, small])
+    loose = bulk("Al", a=1.04 * A0, cubic=True) * (2, 2, 1)
+    write(path, [*small, vacancy, loose])
 
 
 def equation_of_state(evaluate: Evaluate) -> dict[str, float]:
@@ -70,48 +76,56 @@ def elastic_constants(evaluate: Evaluate, a0: float) -> dict[str, float]:
     return {"C11_GPa": tension[0, 0], "C12_GPa": tension[1, 1], "C44_GPa": shear[1, 2]}
 
 
-def vacancy_energy(evaluate: Evaluate, crystal: Atoms, vacancy: Atoms) -> dict[str, float]:
-    """Formation energy at the geometries given."""
+def vacancy_energy(evaluate: Evaluate, a0: float, vacancy: Atoms) -> dict[str, float]:
+    """Formation energy at the geometry given; the crystal's energy is that of its small cell."""
+    crystal = bulk("Al", a=a0, cubic=True)
     (whole, _, _), (missing, _, _) = evaluate([crystal, vacancy])
-    n = len(crystal)
-    return {"vacancy_eV": missing - whole * (n - 1) / n}
+    return {"vacancy_eV": missing - whole * len(vacancy) / len(crystal)}
 
 
 def phonons(evaluate: Evaluate, a0: float) -> dict[str, float]:
-    """Frequencies at X, THz, from the forces on all atoms when one moves."""
-    crystal = bulk("Al", a=a0, cubic=True) * (2, 2, 2)
-    moved = []
-    for sign in (1, -1):
-        atoms = crystal.copy()
-        atoms.positions[0, 0] += sign * SHIFT
-        moved.append(atoms)
-    forces = [f for _, f, _ in evaluate(moved)]
-    constants = -(forces[0] - forces[1]) / (2 * SHIFT)
-    result = {}
-    for name, axis in (("longitudinal", 0), ("transverse", 1)):
-        wave = 2 * np.pi / a0 * np.eye(3)[axis]
-        phase = np.cos((crystal.positions - crystal.positions[0]) @ wave)
-        square = float((constants[:, 0] * phase).sum()) / 26.9815
-        # eV/(Å^2 amu) is (98.2269e12 rad/s)^2.
-        result[f"X_{name}_THz"] = np.sign(square) * np.sqrt(abs(square)) * 98.2269 / (2 * np.pi)
-    return result
+    """Frequencies at X and L, THz, from the forces on all atoms when one moves along x.
+
+    Inversion about the moved atom makes a second displacement, back along x, needless. With the
+    cubic axes the column D_ix(q) of the dynamical matrix is enough: at X it is diagonal, at L its
+    elements are one number on the diagonal and one beside it.
+    """
+    atoms = bulk("Al", a=a0, cubic=True) * (2, 2, 2)
+    steps = atoms.positions - atoms.positions[0]
+    atoms.positions[0, 0] += SHIFT
+    ((_, forces, _),) = evaluate([atoms])
+
+    def column(wave: list[float]) -> np.ndarray:
+        phase = np.cos(steps @ (2 * np.pi / a0 * np.array(wave)))
+        return -(forces * phase[:, None]).sum(axis=0) / SHIFT / MASS
+
+    at_l = column([0.5, 0.5, 0.5])
+    squares = {
+        "X_longitudinal": column([1, 0, 0])[0],
+        "X_transverse": column([0, 1, 0])[0],
+        "L_longitudinal": at_l[0] + at_l[1] + at_l[2],
+        "L_transverse": at_l[0] - (at_l[1] + at_l[2]) / 2,
+    }
+    return {
+        f"{name}_THz": float(np.sign(square) * np.sqrt(abs(square)) * THZ)
+        for name, square in squares.items()
+    }
 
 
-def properties(evaluate: Evaluate, crystal: Atoms, vacancy: Atoms) -> dict[str, float]:
+def properties(evaluate: Evaluate, vacancy: Atoms, a0_vacancy: float) -> dict[str, float]:
     """All properties by one of the two."""
     found = equation_of_state(evaluate)
     return {
         **found,
         **elastic_constants(evaluate, found["a0_A"]),
-        **vacancy_energy(evaluate, crystal, vacancy),
+        **vacancy_energy(evaluate, a0_vacancy, vacancy),
         **phonons(evaluate, found["a0_A"]),
     }
 
 
-def compare(run: Path, out: Path | None, workers: int) -> None:
-    """Print both columns and their difference."""
-    model = load_model(run / "model.safetensors")
-    level = LEVEL.validate_python(yaml.safe_load((run / "config.yaml").read_text())["level"])
+def compare(run: Path, workers: int) -> dict[str, Any]:
+    """Both columns."""
+    model, level = load_model(run / "model.safetensors"), run_level(run)
 
     def by_model(frames: list[Atoms]) -> list[tuple[float, np.ndarray, np.ndarray]]:
         found = []
@@ -123,8 +137,7 @@ def compare(run: Path, out: Path | None, workers: int) -> None:
         return found
 
     a0 = equation_of_state(by_model)["a0_A"]
-    crystal = bulk("Al", a=a0, cubic=True) * (2, 2, 2)
-    vacancy = crystal.copy()
+    vacancy = bulk("Al", a=a0, cubic=True) * (2, 2, 2)
     del vacancy[0]
     vacancy = relax(model, System.from_atoms(vacancy), False, 0.001).system.to_atoms()
     with open_executor("local", workers, run / "compare") as executor:
@@ -139,25 +152,29 @@ def compare(run: Path, out: Path | None, workers: int) -> None:
                 (f.labels.energy, f.labels.forces, -f.labels.virial / f.system.volume) for f in data
             ]
 
-        gpaw = properties(by_gpaw, crystal, vacancy)
-    learnt = properties(by_model, crystal, vacancy)
-    print(f"{'':<22}{'GPAW':>10}{'model':>10}{'difference':>12}")
-    for name, value in gpaw.items():
-        print(f"{name:<22}{value:>10.4f}{learnt[name]:>10.4f}{learnt[name] - value:>12.4f}")
-    if out is not None:
-        write_json(
-            out, {"level": json.loads(level.model_dump_json()), "gpaw": gpaw, "model": learnt}
-        )
+        gpaw = properties(by_gpaw, vacancy, a0)
+    return {"gpaw": gpaw, "model": properties(by_model, vacancy, a0)}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("verb", choices=["structures", "compare"])
     parser.add_argument("path", type=Path, help="File to write, or the learning run.")
-    parser.add_argument("--out", type=Path, help="JSON file for the numbers.")
+    parser.add_argument("md", type=Path, nargs="*", help="Folders of `huozi md` with its model.")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     if args.verb == "structures":
         structures(args.path)
     else:
-        compare(args.path, args.out, args.workers)
+        save(
+            "learn-aluminium",
+            summary(args.path)
+            | compare(args.path, args.workers)
+            | {"dynamics": [dynamics(folder) for folder in args.md]},
+            [
+                "benchmarks/learn_aluminium.py",
+                "compare",
+                args.path.name,
+                *(p.name for p in args.md),
+            ],
+        )

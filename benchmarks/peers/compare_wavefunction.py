@@ -1,0 +1,119 @@
+"""Ground-state energies by Huozi and by DeepQMC, on the same cores in the same wall time.
+
+    benchmarks/peers/install.sh FOLDER
+    python benchmarks/peers/compare_wavefunction.py H2 LiH Be H10 --peers FOLDER --out runs
+
+One after the other; set-up and compilation count. Huozi trains for six sevenths of the time and
+samples with a fresh seed in the rest. Of DeepQMC the mean over the last fifth of its training
+steps is taken, for which its walkers are drawn anew at each step. Nothing else should run
+meanwhile; a finished run is not repeated. Writes benchmarks/results/peers-wavefunction.json, and
+energy.png in the folder of each system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from results import FOLDER, save  # noqa: E402
+
+from huozi.wavefunction import Molecule  # noqa: E402
+from huozi.workflow import RunFolder  # noqa: E402
+from wavefunction import SYSTEMS, solve  # noqa: E402
+
+TRAINING = 6 / 7  # of Huozi's time
+SIZE = "ansatz.omni_factory.embedding_dim=64"  # of 256: a step of H2 takes a fourth of the time
+
+
+def deepqmc(name: str, options: argparse.Namespace, folder: Path) -> dict:
+    """Energy, error and course by DeepQMC in its own environment."""
+    text, spin, _ = SYSTEMS[name]
+    molecule = Molecule.parse(text, spin=spin)
+    described = {
+        "charges": list(molecule.charges),
+        "coords": molecule.nuclei.tolist(),
+        "charge": 0,
+        "spin": molecule.up - molecule.down,
+    }
+    (folder / "molecule.json").write_text(json.dumps(described))
+    done = folder / "deepqmc.json"
+    if not done.exists():
+        python = options.peers.resolve() / "deepqmc" / "bin" / "python"
+        command = [python, HERE / "run_deepqmc.py", folder / "molecule.json"]
+        command += [str(60 * options.minutes), folder / "deepqmc", SIZE]
+        done.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return json.loads(done.read_text())
+
+
+def huozi(name: str, options: argparse.Namespace, folder: Path) -> dict:
+    """The same by Huozi, with its defaults."""
+    settings = SimpleNamespace(
+        ansatz=options.ansatz,
+        budget=f"{60 * TRAINING * options.minutes:.0f}s",
+        evaluation=f"{60 * (1 - TRAINING) * options.minutes:.0f}s",
+        steps=None,
+        samples=None,
+        walkers=512,
+        out=folder,
+        quiet=options.quiet,
+    )
+    found = solve(name, settings)
+    run = folder / f"{name} {options.ansatz}".replace(" ", "-")
+    events = list(RunFolder(run).events("steps"))
+    course = [[e["seconds"], e["geometries"][0]["energy_Ha"]] for e in events]
+    return found | {"course": course[:: max(1, len(course) // 200)]}
+
+
+def plot(rows: dict[str, dict], exact: float, path: Path) -> None:
+    """Energy above the exact one against seconds."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(layout="constrained")
+    for program, row in rows.items():
+        seconds = [second for second, _ in row["course"]]
+        above = [1e3 * (energy - exact) for _, energy in row["course"]]
+        axes.plot(seconds, above, ".", label=f"{program}, {len(seconds)} points")
+    axes.set(xlabel="Wall time (s)", ylabel="Energy above the exact one (mHa)", yscale="symlog")
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Both programs for every system."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("systems", nargs="+", choices=SYSTEMS)
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--ansatz", default="psiformer")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quiet", action="store_true", help="Nothing else runs on the machine.")
+    options = parser.parse_args()
+    stored = FOLDER / "peers-wavefunction.json"
+    systems = json.loads(stored.read_text())["systems"] if stored.exists() else {}
+    for name in options.systems:
+        folder = (options.out / name.replace(" ", "-")).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = {"Huozi": huozi(name, options, folder), "DeepQMC": deepqmc(name, options, folder)}
+        plot(rows, SYSTEMS[name][2], folder / "energy.png")
+        ours, theirs = rows["Huozi"], rows["DeepQMC"]
+        if "energy_Ha" in theirs:
+            error = (ours["stderr_Ha"] ** 2 + theirs["stderr_Ha"] ** 2) ** 0.5
+            lower = (theirs["energy_Ha"] - ours["energy_Ha"]) / error
+            rows["lower_by_joint_standard_errors"] = lower
+        systems[name] = rows | {"minutes": options.minutes, "quiet_machine": options.quiet}
+        save("peers-wavefunction", {"systems": systems}, sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -64,12 +64,15 @@ def force_error(model: Model, frames: list[Frame]) -> dict[str, float]:
     """Root mean square error of forces, meV/Å, with its standard error over the frames."""
     pairs = [(model.evaluate(f.system).forces, f.labels.forces) for f in frames]
     squares = np.array([np.mean((own - label) ** 2) for own, label in pairs])
-    error = float(np.sqrt(squares.mean()))
+    sizes = np.array([label.size for _, label in pairs])
+    weights = sizes / sizes.mean()
+    error = float(np.sqrt((weights * squares).mean()))
+    spread = (weights * (squares - error**2)).std(ddof=1) / np.sqrt(len(frames))
     true = np.concatenate([label for _, label in pairs])
     return {
         "frames": len(frames),
         "force_rmse_mev_per_A": 1e3 * error,
-        "standard_error": 1e3 * float(squares.std(ddof=1) / np.sqrt(len(frames)) / (2 * error)),
+        "standard_error": 1e3 * float(spread / (2 * error)),
         "force_rms_mev_per_A": 1e3 * float(np.sqrt(np.mean(true**2))),
     }
 

@@ -24,7 +24,7 @@ SHOWN = 60
 def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str, Any]) -> Page:
     """Return the page of a run that has finished, or of one that has no final model yet."""
     records = results["iterations"]
-    state = "Converged" if results["converged"] else "Not converged"
+    state = f"Converged: {results['verdict']}" if results["converged"] else "Not converged"
     if results["final"] is None:
         state = f"Still running, after iteration {len(records)} of at most {settings.iterations}"
     data = list(read(folder.path / "data.extxyz"))
@@ -37,7 +37,7 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
         f"· Huozi {__version__}",
     )
     page.add_text(
-        f"{state}: {results['verdict']}. All errors are on control frames: drawn at random from "
+        f"{state}. All errors are on control frames: drawn at random from "
         "the dynamics of that iteration, labelled afterwards, and not trained on before they were "
         "used as a test."
     )
@@ -141,7 +141,7 @@ def error_figure(records: list[dict[str, Any]]) -> Figure:
                 axes.plot(*zip(*points), "o-", color=color, label=label)
         axes.set(xlabel="Labelled frames trained on", ylabel="Force RMSE (meV/Å)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
         if len(axes.lines) > 1:
             axes.legend()
     return figure
@@ -177,7 +177,7 @@ def deviation_figure(path: Path, records: list[dict[str, Any]]) -> Figure:
             axes.hist(values[record["iteration"]], edges.tolist(), color=BLUE)
             for bound in (record["low_eV_A"], record["high_eV_A"]):
                 axes.axvline(bound, color=ORANGE, linewidth=1)
-            axes.set(xscale="log", ylabel="Frames")
+            axes.set(xscale="log", ylabel="Frames", xlim=(edges[0] / 1.2, edges[-1] * 1.2))
             axes.set_title(f"Iteration {record['iteration']}")
         figure.axes[-1].set(xlabel="Deviation of the forces (eV/Å)")
     return figure

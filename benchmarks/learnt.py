@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from huozi.dynamics import read_thermo
 from huozi.labels import LEVEL, Level
 from huozi.learning.status import costs
 from huozi.potential import Model, load_model
@@ -80,16 +80,15 @@ def force_error(model: Model, frames: list[Frame]) -> dict[str, float]:
 def dynamics(folder: Path) -> dict[str, Any]:
     """How far a run of `huozi md` came; temperature and density of its second half."""
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["config"]
-    with (folder / "thermo.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    temperatures = np.array([float(row["temperature_K"]) for row in rows])
-    half = len(rows) // 2
+    thermo = read_thermo(folder)
+    temperatures = thermo["temperature_K"]
+    half = len(temperatures) // 2
     return {
         "temperature_K": config["temperature"],
         "ensemble": config["ensemble"],
-        "picoseconds": int(rows[-1]["step"]) * config["timestep"] / 1000,
+        "picoseconds": int(thermo["step"][-1]) * config["timestep"] / 1000,
         "picoseconds_wanted": config["steps"] * config["timestep"] / 1000,
         "mean_temperature_K": float(temperatures[half:].mean()),
         "highest_temperature_K": float(temperatures.max()),
-        "density_g_cm3": float(np.mean([float(row["density_g_cm3"]) for row in rows[half:]])),
+        "density_g_cm3": float(thermo["density_g_cm3"][half:].mean()),
     }

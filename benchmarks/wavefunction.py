@@ -46,6 +46,11 @@ SYSTEMS = {
 }
 
 
+def run_folder(name: str, options: argparse.Namespace) -> Path:
+    """Folder of one system's training."""
+    return Path(options.out) / f"{name} {options.ansatz}".replace(" ", "-")
+
+
 def solve(name: str, options: argparse.Namespace) -> dict:
     """Train and evaluate one system, or several geometries by one network."""
     text, spin, exact = SYSTEMS[name]
@@ -58,7 +63,7 @@ def solve(name: str, options: argparse.Namespace) -> dict:
         steps=options.steps,
         walkers=options.walkers,
     )
-    folder = Path(options.out) / f"{name} {options.ansatz}".replace(" ", "-")
+    folder = run_folder(name, options)
     trained = build(molecules, config.ansatz).train(folder, config=config)
     course = list(RunFolder(folder).events("steps"))
     results = []

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from readme_table import fill
+
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
 Result = dict[str, Any]
@@ -148,19 +150,8 @@ def malonaldehyde(result: Result) -> list[str]:
     ]
 
 
-def fill(text: str, name: str, lines: list[str]) -> str:
-    """Put lines between the marks of their name."""
-    before, mark, rest = text.partition(f"<!-- numbers: {name} -->\n")
-    if not mark:
-        raise ValueError(f"the page has no numbers of {name}")
-    _, end, after = rest.partition("<!-- end -->")
-    return before + mark + "\n".join(lines) + "\n" + end + after
-
-
 def main() -> None:
     """Fill in the examples named."""
-    page = HERE / "learning.md"
-    text = page.read_text(encoding="utf-8")
     examples: dict[str, Callable[[Result], list[str]]] = {
         "water": water,
         "aluminium": aluminium,
@@ -171,8 +162,7 @@ def main() -> None:
         machine = result["machine"]
         made = f"`{result['command']}`, {result['date']}; {machine['processor']}, "
         made += f"{machine['cores']} cores shared with other programs."
-        text = fill(text, name, [*examples[name](result), "", made])
-    page.write_text(text, encoding="utf-8")
+        fill(HERE / "learning.md", "\n".join([*examples[name](result), "", made]), name)
 
 
 if __name__ == "__main__":

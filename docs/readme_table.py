@@ -88,9 +88,13 @@ def command(numbers: dict[str, Any]) -> str:
     return shlex.join(parts)
 
 
-def fill(path: Path, text: str) -> None:
-    """Put a text between the marks of a page."""
-    before, mark, rest = re.split(r"(<!-- numbers:.*?-->\n)", path.read_text(encoding="utf-8"))
+def fill(path: Path, text: str, name: str = "") -> None:
+    """Put a text between the marks of a page: its only ones, or those with this name."""
+    mark = rf"(<!-- numbers: {re.escape(name)}.*?-->\n)"
+    parts = re.split(mark, path.read_text(encoding="utf-8"))
+    if len(parts) != 3:
+        raise ValueError(f"{path} has {len(parts) // 2} places for the numbers {name}, not one")
+    before, mark, rest = parts
     _, end, after = rest.partition("<!-- end -->")
     with atomic_path(path) as temporary:
         temporary.write_text(f"{before}{mark}{text}\n{end}{after}", encoding="utf-8")

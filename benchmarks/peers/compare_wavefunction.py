@@ -17,7 +17,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib
 
@@ -28,7 +27,7 @@ from results import FOLDER, save  # noqa: E402
 
 from huozi.wavefunction import Molecule  # noqa: E402
 from huozi.workflow import RunFolder  # noqa: E402
-from wavefunction import SYSTEMS, solve  # noqa: E402
+from wavefunction import SYSTEMS, run_folder, solve  # noqa: E402
 
 TRAINING = 6 / 7  # of Huozi's time
 SIZE = "ansatz.omni_factory.embedding_dim=64"  # of 256: a step of H2 takes a fourth of the time
@@ -56,7 +55,7 @@ def deepqmc(name: str, options: argparse.Namespace, folder: Path) -> dict:
 
 def huozi(name: str, options: argparse.Namespace, folder: Path) -> dict:
     """The same by Huozi, with its defaults."""
-    settings = SimpleNamespace(
+    settings = argparse.Namespace(
         ansatz=options.ansatz,
         budget=f"{60 * TRAINING * options.minutes:.0f}s",
         evaluation=f"{60 * (1 - TRAINING) * options.minutes:.0f}s",
@@ -67,8 +66,7 @@ def huozi(name: str, options: argparse.Namespace, folder: Path) -> dict:
         quiet=options.quiet,
     )
     found = solve(name, settings)
-    run = folder / f"{name} {options.ansatz}".replace(" ", "-")
-    events = list(RunFolder(run).events("steps"))
+    events = list(RunFolder(run_folder(name, settings)).events("steps"))
     course = [[e["seconds"], e["geometries"][0]["energy_Ha"]] for e in events]
     return found | {"course": course[:: max(1, len(course) // 200)]}
 
@@ -92,7 +90,8 @@ def plot(rows: dict[str, dict], exact: float, path: Path) -> None:
 def main() -> None:
     """Both programs for every system."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("systems", nargs="+", choices=SYSTEMS)
+    single = [name for name, (text, *_) in SYSTEMS.items() if isinstance(text, str)]
+    parser.add_argument("systems", nargs="+", choices=single)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--ansatz", default="psiformer")

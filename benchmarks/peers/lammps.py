@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -165,37 +166,26 @@ def main() -> None:
             units="metal",
         )
         binary = options.peers.resolve() / "deepmd" / "bin"
+        alone = [str(binary / "lmp")]
+        together = [str(binary / "mpirun"), "-n", str(CORES), *alone]
         theirs = f"deepmd {work / 'deepmd' / 'compressed.pb'}"
         ours = f"huozi {work / 'model.safetensors'}"
         cases = []
         for cells in options.cells:
             steps = max(10, 400 // cells**3)
+            run = partial(measure, types=types, cells=cells, work=work)
             by = {
-                "deepmd-kit, threads": measure(
-                    [str(binary / "lmp")], theirs, types, cells, CORES, work, steps
-                ),
-                "huozi, threads": measure(
-                    lammps.command(1), ours, types, cells, CORES, work, steps
-                ),
-                "deepmd-kit, processes": measure(
-                    [str(binary / "mpirun"), "-n", str(CORES), str(binary / "lmp")],
-                    theirs,
-                    types,
-                    cells,
-                    1,
-                    work,
-                    steps,
-                ),
-                "huozi, processes": measure(
-                    lammps.command(CORES), ours, types, cells, 1, work, steps
-                ),
+                "deepmd-kit, threads": run(alone, theirs, threads=CORES, steps=steps),
+                "huozi, threads": run(lammps.command(1), ours, threads=CORES, steps=steps),
+                "deepmd-kit, processes": run(together, theirs, threads=1, steps=steps),
+                "huozi, processes": run(lammps.command(CORES), ours, threads=1, steps=steps),
             }
             best = {
                 program: min(v["us_per_atom_step"] for k, v in by.items() if k.startswith(program))
                 for program in ("deepmd-kit", "huozi")
             }
             exact = f"deepmd {work / 'deepmd' / 'double.pb'}"
-            exact = measure([str(binary / "lmp")], exact, types, cells, CORES, work, 1)
+            exact = run(alone, exact, threads=CORES, steps=1)
             ours_eV, count = (by["huozi, threads"][key] for key in ("energy_eV", "atoms"))
             apart = {
                 "single": abs(ours_eV - by["deepmd-kit, threads"]["energy_eV"]) / count,

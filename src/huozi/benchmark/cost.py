@@ -10,6 +10,7 @@ import numpy as np
 
 from huozi.neighbors import build_neighbors
 from huozi.potential import Model, MomentConfig
+from huozi.potential.architectures import kernel_part
 from huozi.systems import System
 
 HARMONICS_COST = 130  # unit vector, harmonics to l = 3, envelope: of a pair
@@ -54,9 +55,10 @@ def model_cost(model: Model, system: System) -> Cost | None:
     inside = float(table.mask.sum()) / len(system)
     if isinstance(model.config, MomentConfig):
         return cost_per_atom(model.config, len(model.elements), inside, inside)
-    kernel = model.file_parts()[0].get("kernel")
-    if kernel is None:
+    part = kernel_part(model.config, model.params)
+    if part is None:
         return None
+    kernel, _ = part
     images = system.positions[table.index] + table.shift @ system.cell
     distances = np.linalg.norm(images - system.positions[:, None], axis=-1)
     distances[~table.mask] = np.inf
@@ -93,9 +95,8 @@ def deeppot_cost_per_atom(
     mixing = 3 * 2 * reach * channels * harmonics  # the gradients of values and of slopes
     products = sum(len(row) for row in kernel["products"])
     invariants = 3 * 2 * products * harmonics
-    sizes = [products or channels, *hidden]
-    network = sum(2 * 2 * a * b for a, b in pairwise(sizes)) + ACTIVATION_COST * sum(hidden)
-    return Cost(flops=inside * pair + mixing + invariants + network, bytes=24 + 4 + 48 + 4 * inside)
+    network = _network_flops(products or channels, hidden)
+    return Cost(inside * pair + mixing + invariants + network, _bytes(inside))
 
 
 def cost_per_atom(config: MomentConfig, elements: int, inside: float, listed: float) -> Cost:
@@ -122,12 +123,19 @@ def cost_per_atom(config: MomentConfig, elements: int, inside: float, listed: fl
     mixing = 2 * 2 * functions * channels * harmonics
     products = partners * channels - partners * (partners - 1) // 2
     invariants = 3 * 2 * products * harmonics
-    sizes = [channels + (config.degree + 1) * products, *config.hidden]
-    network = sum(2 * 2 * a * b for a, b in pairwise(sizes))
-    network += ACTIVATION_COST * sum(config.hidden)
-    # Position (24) and kind (4) of the atom; forces read and written (48); 4 for a list entry.
-    # Positions of neighbours come from the caches as long as atoms are sorted in space.
-    return Cost(
-        flops=inside * pair + mixing + invariants + network,
-        bytes=24 + 4 + 48 + 4 * listed,
-    )
+    network = _network_flops(channels + (config.degree + 1) * products, config.hidden)
+    return Cost(inside * pair + mixing + invariants + network, _bytes(listed))
+
+
+def _network_flops(inputs: int, hidden: tuple[int, ...]) -> float:
+    """Operations of a network, there and back."""
+    products = sum(2 * 2 * a * b for a, b in pairwise([inputs, *hidden]))
+    return products + ACTIVATION_COST * sum(hidden)
+
+
+def _bytes(listed: float) -> float:
+    """Position (24) and kind (4) of the atom; forces read and written (48); 4 for a list entry.
+
+    Positions of neighbours come from the caches as long as atoms are sorted in space.
+    """
+    return 24 + 4 + 48 + 4 * listed

@@ -131,6 +131,11 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_noise_behind_a_trunk_is_refused() -> None:
+    with pytest.raises(ValueError, match="descriptor_noise does nothing behind a trunk"):
+        TrainConfig.read(None, {"trunk": "base", "descriptor_noise": 0.1})
+
+
 def test_noise_falls_with_the_root_of_the_number_of_labels() -> None:
     frames = prepare(morse_frames(10), (18,), (0.0,), SMALL)
     components = sum(3 * len(f.order) for f in frames)

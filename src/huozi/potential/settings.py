@@ -78,6 +78,8 @@ class TrainConfig(BaseModel):
                 "descriptor_noise is for the architecture moment; "
                 f"{self.architecture.name} has none"
             )
+        if self.descriptor_noise and self.trunk is not None:
+            raise ValueError("descriptor_noise does nothing behind a trunk; leave out one of them")
         return self
 
     @classmethod

@@ -35,7 +35,7 @@ def test_the_ansatz_holds_hydrogen_exactly():
     from huozi.wavefunction.orbitals import Basis, cusped_basis
 
     hydrogen = Molecule.parse("H 0 0 0")
-    basis = Basis(hydrogen.charges)
+    basis = Basis(hydrogen.charges, hydrogen.bare)
     points = np.random.default_rng(0).normal(size=(50, 3)) * 2
     values = cusped_basis(hydrogen, basis, basis.init(decay=1.0), points)[:, 0]
     np.testing.assert_allclose(values, np.exp(-np.linalg.norm(points, axis=1)), rtol=1e-10)

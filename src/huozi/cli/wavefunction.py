@@ -37,6 +37,10 @@ def train(
         tuple[float, float, float],
         typer.Option(help="Uniform electric field, three components, hartree/(e bohr)."),
     ] = (0.0, 0.0, 0.0),
+    ecp: Annotated[
+        str | None,
+        typer.Option(help="Core potential in place of core electrons (PySCF's library): ccecp."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 10min]")
     ] = None,
@@ -70,7 +74,7 @@ def train(
 
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
     settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
-    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field)]
+    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field, ecp)]
     with _display() as report:
         run = build(geometries, settings.ansatz).train(out, report, settings)
     course = _course(out)
@@ -115,6 +119,8 @@ def evaluate(
 
     trained = load_run(run)
     count = len(trained.problems)
+    if forces and trained.problems[0].molecule.potentials:
+        raise ValueError("forces are not known with core potentials; leave out --forces")
     seconds = None if steps else parse_duration(budget or "1min") / count
     course = _course(run)
     results = []
@@ -181,7 +187,12 @@ def _vector(values: list[float], errors: list[float]) -> str:
 
 
 def _molecules(
-    text: str, unit: str, charge: int, spin: int | None, field: tuple[float, float, float]
+    text: str,
+    unit: str,
+    charge: int,
+    spin: int | None,
+    field: tuple[float, float, float],
+    ecp: str | None,
 ) -> list[Any]:
     """Geometries of one option: one, or the frames of an XYZ file."""
     from huozi.wavefunction import Molecule
@@ -194,8 +205,8 @@ def _molecules(
             "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
             for atoms in frames
         ]
-        return [Molecule.parse(line, "angstrom", charge, spin, field) for line in lines]
-    return [Molecule.parse(text, unit, charge, spin, field)]
+        return [Molecule.parse(line, "angstrom", charge, spin, field, ecp) for line in lines]
+    return [Molecule.parse(text, unit, charge, spin, field, ecp)]
 
 
 def _course(run: Path) -> list[dict[str, Any]]:

@@ -163,6 +163,9 @@ class WaveFunctionLevel(_Level):
     steps: int = Field(2000, ge=1, description="Steps of the optimisation.")
     walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
     samples: int = Field(400, ge=2, description="Samples of every walker for the label.")
+    ecp: Literal["ccecp"] | None = Field(
+        None, description="Core potential in place of core electrons; leaves forces out."
+    )
     seed: int = Field(0, ge=0, description="Seed of the optimisation; samples have the next one.")
     energy_error: float = Field(
         0.03, gt=0, description="Largest standard error of an energy that is a label, eV."

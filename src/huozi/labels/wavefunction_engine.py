@@ -24,7 +24,8 @@ class WaveFunctionLabeller:
         self._wavefunction = importlib.import_module("huozi.wavefunction")
         self._level = level
         self.code = f"huozi {importlib.metadata.version('huozi')}"
-        self.level = f"VMC({level.method}, {level.steps} steps of {level.walkers} walkers)"
+        method = f"{level.method}, {level.ecp}" if level.ecp else level.method
+        self.level = f"VMC({method}, {level.steps} steps of {level.walkers} walkers)"
 
     def label(self, atoms: Atoms) -> Labels:
         """See `huozi.labels.Labeller`."""
@@ -34,7 +35,9 @@ class WaveFunctionLabeller:
             raise LabelError("wave functions are for molecules; the frame is periodic")
         text = "; ".join(f"{a.symbol} {' '.join(map(repr, map(float, a.position)))}" for a in atoms)
         try:
-            molecule = module.Molecule.parse(text, "angstrom", charge, multiplicity - 1)
+            molecule = module.Molecule.parse(
+                text, "angstrom", charge, multiplicity - 1, ecp=level.ecp
+            )
             config = module.TrainConfig(
                 ansatz=module.AnsatzConfig(kind=level.method),
                 steps=level.steps,
@@ -51,7 +54,7 @@ class WaveFunctionLabeller:
             for values in (found.forces_Ha_per_bohr, found.forces_stderr)
         )
         labels = Labels(found.energy_Ha * Hartree, energy_error=found.stderr_Ha * Hartree)
-        if errors.max() <= level.forces_error:
+        if errors.size and errors.max() <= level.forces_error:
             labels = replace(labels, forces=forces, forces_error=errors)
         return checked(labels, atoms)
 

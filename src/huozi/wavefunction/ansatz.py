@@ -33,8 +33,8 @@ class Ansatz(ABC):
 
     Parameters
     ----------
-    charges : tuple of int
-        Of the nuclei.
+    charges, bare : tuple of int, tuple of bool
+        Of the nuclei, see `Molecule`.
     up, down : int
         Electrons of either spin.
     width, layers, determinants, pair_width : int
@@ -47,6 +47,7 @@ class Ansatz(ABC):
     """Parameters that every geometry has for itself; see `geometries.py`."""
 
     charges: tuple[int, ...]
+    bare: tuple[bool, ...]
     up: int
     down: int
     width: int = 32
@@ -58,12 +59,12 @@ class Ansatz(ABC):
     @classmethod
     def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Self:
         """Build the ansatz of a molecule; `sizes` are the class's own."""
-        return cls(molecule.charges, molecule.up, molecule.down, **sizes)
+        return cls(molecule.charges, molecule.bare, molecule.up, molecule.down, **sizes)
 
     @property
     def basis(self) -> Basis:
         """Functions of the orbitals."""
-        return Basis(self.charges)
+        return Basis(self.charges, self.bare)
 
     def init(self, seed: int, molecule: Molecule | None) -> Params:
         """Parameters that make Hartree-Fock's determinant times the cusps.
@@ -146,15 +147,15 @@ class Ansatz(ABC):
 
     def sign_and_log(self, params: Params, nuclei: Array, x: Value) -> tuple[Array | None, Value]:
         """Sign (None for jets) and logarithm of |psi|."""
-        charges = jnp.array(self.charges, float)
         vectors, r2 = features.to_nuclei(x, nuclei)
-        basis = self.basis.values(params["basis"], vectors, r2, charges)
+        basis = self.basis.values(params["basis"], vectors, r2)
         small = jax.tree.map(lambda p: p.astype(self.precision), params)
-        inputs = self._inputs(vectors, r2, charges)
+        inputs = self._inputs(vectors, r2)
         stream = self.network(jets.dense(inputs, **small["input"]), x, small["layers"])
         up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
         sign, orbitals = self.antisymmetric(up, down, params["weights"])
-        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, charges))]
+        cusps = np.array(self.charges, float) * self.bare
+        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, cusps))]
         i, j, same = features.electron_pairs(self.up, self.down)
         if len(i):
             apart2 = jets.squared_length(jets.separation(x, i, j))
@@ -164,9 +165,11 @@ class Ansatz(ABC):
             factors.append(jets.cast(network, jnp.float64))
         return sign, jets.linear(lambda *f: sum(f), *factors)
 
-    def _inputs(self, vectors: Value, r2: Value, charges: Array) -> Value:
+    def _inputs(self, vectors: Value, r2: Value) -> Value:
         """One-electron features and the spin, (N, F)."""
-        seen = jets.cast(features.electron_features(vectors, r2, charges), self.precision)
+        charges = np.array(self.charges, float)
+        seen = features.electron_features(vectors, r2, charges, self.basis.rounding)
+        seen = jets.cast(seen, self.precision)
         widened = jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen)
         spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)
         spins[: self.up, -1], spins[self.up :, -1] = 1.0, -1.0

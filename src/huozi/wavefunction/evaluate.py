@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class Estimate:
     dipole_au, dipole_stderr : list of float
         Dipole moment from the origin of the coordinates, e bohr, and its standard errors.
     forces_Ha_per_bohr, forces_stderr : list of lists of float
-        On the nuclei, (M, 3), and their standard errors.
+        On the nuclei, (M, 3), and their standard errors; empty with core potentials, for which
+        the estimator of `observables.py` does not hold.
     spin_squared, spin_squared_stderr : float
         <S^2>, S (S + 1) for a pure spin state, and its standard error.
     """
@@ -129,7 +130,8 @@ def evaluate(
         if done >= 1 and len(energies) >= 2:
             break
     spent = time.monotonic() - begun
-    return _estimate(np.array(energies), observables, accepted, spent, seed)
+    found = _estimate(np.array(energies), observables, accepted, spent, seed)
+    return replace(found, forces_Ha_per_bohr=[], forces_stderr=[]) if molecule.potentials else found
 
 
 def _estimate(

@@ -15,7 +15,7 @@ from huozi.wavefunction.jets import Value
 Array = jax.Array
 
 
-def rounded(r2: Value, core: Array | float) -> Value:
+def rounded(r2: Value, core: Array | np.ndarray | float) -> Value:
     """sqrt(r^2 + c^2) - c: the distance beyond c = `core`, a parabola within."""
     return jets.elementwise(lambda q: q / (jnp.sqrt(q + core**2) + core), r2)
 
@@ -26,12 +26,14 @@ def to_nuclei(x: Value, nuclei: Array) -> tuple[Value, Value]:
     return vectors, jets.squared_length(vectors)
 
 
-def electron_features(vectors: Value, r2: Value, charges: Array) -> Value:
+def electron_features(
+    vectors: Value, r2: Value, charges: np.ndarray, rounding: np.ndarray
+) -> Value:
     """Directions, logarithms of the distances and closeness to each nucleus, (N, 5 M)."""
     far = rounded(r2, 1.0)
     scale = jets.elementwise(lambda s: 1 / (1 + s), far)
     directions = jets.bilinear(lambda v, s: v * s[..., None], vectors, scale)
-    near = jets.elementwise(lambda s: jnp.exp(-charges * s), rounded(r2, 1 / charges))
+    near = jets.elementwise(lambda s: jnp.exp(-charges * s), rounded(r2, rounding))
     return jets.linear(
         lambda v, t, n: jnp.concatenate([v, t[..., None], n[..., None]], -1).reshape(
             v.shape[0], -1

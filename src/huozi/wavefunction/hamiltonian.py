@@ -25,10 +25,11 @@ def kinetic_energy(log_psi: Jet) -> Array:
 
 def potential_energy(charges: Array, nuclei: Array, x: Array) -> Array:
     """Attraction by the nuclei and repulsion of the electrons, hartree."""
-    to_nuclei = _distance(x[:, None] - nuclei)
+    to_nuclei = distance(x[:, None] - nuclei)
     i, j = np.triu_indices(x.shape[0], 1)
-    return (1 / _distance(x[i] - x[j])).sum() - (charges / to_nuclei).sum()
+    return (1 / distance(x[i] - x[j])).sum() - (charges / to_nuclei).sum()
 
 
-def _distance(vectors: Array) -> Array:
+def distance(vectors: Array) -> Array:
+    """Length of vectors (..., 3), never quite zero."""
     return jnp.sqrt(jnp.square(vectors).sum(-1) + SMALLEST_DISTANCE**2)

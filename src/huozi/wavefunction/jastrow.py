@@ -25,15 +25,16 @@ Array = jax.Array
 Params = dict[str, Any]
 
 
-def nuclear_cusp(r2: Value, charges: Array) -> Value:
+def nuclear_cusp(r2: Value, cusps: np.ndarray) -> Value:
     """Sum over nuclei of -Z (r - rounded(r)), for each electron, (N,).
 
-    The slope at a nucleus is -Z; some 1/Z away from it the function is constant.
+    The slope at a nucleus is -Z; some 1/Z away from it the function is constant. `cusps` are the
+    charges Z, zero where a core potential rounds off the wave function.
 
     Times the smooth exp(-Z rounded(r)) it is the hydrogen-like exp(-Z r), exactly.
     """
-    kink = jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / charges))
-    return jets.linear(lambda k: -(charges * k).sum(-1), kink)
+    kink = jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
+    return jets.linear(lambda k: -(cusps * k).sum(-1), kink)
 
 
 def electron_cusp(r2: Value, same: np.ndarray, params: Params) -> Value:

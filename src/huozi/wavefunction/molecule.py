@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
 from huozi.units import BOHR
+from huozi.wavefunction.core_potential import CorePotential, core_potential
 
 UNITS = {"bohr": 1.0, "angstrom": 1.0 / BOHR}
 
@@ -20,13 +21,15 @@ class Molecule:
     Parameters
     ----------
     charges : tuple of int
-        Atomic numbers, M of them.
+        Of the M nuclei, e; of nucleus and core together where there is a core potential.
     positions : tuple of (float, float, float)
         Nuclei, bohr.
     up, down : int
         Electrons of either spin, up >= down.
     field : (float, float, float)
         Uniform electric field, hartree/(e bohr): a charge q at r has the energy -q field.r.
+    potentials : tuple of CorePotential or None
+        Of each nucleus, or empty.
     """
 
     charges: tuple[int, ...]
@@ -34,6 +37,7 @@ class Molecule:
     up: int
     down: int
     field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    potentials: tuple[CorePotential | None, ...] = ()
 
     @classmethod
     def parse(
@@ -43,6 +47,7 @@ class Molecule:
         charge: int = 0,
         spin: int | None = None,
         field: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        ecp: str | None = None,
     ) -> Molecule:
         """Read ``"Li 0 0 0; H 0 0 3.015"``.
 
@@ -59,23 +64,29 @@ class Molecule:
             for everything else.
         field : (float, float, float)
             Uniform electric field, hartree/(e bohr), whatever the unit.
+        ecp : str, optional
+            Core potential for all elements that have a core, e.g. ``ccecp``.
 
         Raises
         ------
         ValueError
-            If the text, the unit, the charge, the spin or the field makes no molecule.
+            If the text, the unit, the charge, the spin, the field or the core potential makes no
+            molecule.
         """
         if unit not in UNITS:
             raise ValueError(f"the unit {unit!r} is not known; choose one of {', '.join(UNITS)}")
         atoms = [part.split() for part in re.split(r"[;\n]", text) if part.strip()]
         if not atoms:
             raise ValueError("the molecule has no nuclei; write e.g. 'Li 0 0 0; H 0 0 3.015'")
-        charges, positions = [], []
-        for words in atoms:
-            charges.append(_element(words))
-            positions.append(_place(words, UNITS[unit]))
-        up, down = _electrons(tuple(charges), charge, spin)
-        molecule = cls(tuple(charges), tuple(positions), up, down, field)
+        numbers = [_element(words) for words in atoms]
+        positions = tuple(_place(words, UNITS[unit]) for words in atoms)
+        if spin is None and len(numbers) == 1 and charge == 0:
+            spin = round(ground_state_magnetic_moments[numbers[0]])
+        found = [core_potential(chemical_symbols[z], ecp) if ecp else None for z in numbers]
+        charges = tuple(z - (p.core if p else 0) for z, p in zip(numbers, found))
+        up, down = _electrons(sum(charges) - charge, charge, spin)
+        potentials = tuple(found) if any(found) else ()
+        molecule = cls(charges, positions, up, down, field, potentials)
         molecule.check()
         return molecule
 
@@ -104,9 +115,20 @@ class Molecule:
         return np.array(self.positions, float).reshape(-1, 3)
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """Atomic numbers."""
+        cores = [p.core if p else 0 for p in self.potentials] or [0] * len(self.charges)
+        return tuple(z + core for z, core in zip(self.charges, cores))
+
+    @property
+    def bare(self) -> tuple[bool, ...]:
+        """Which nuclei are bare, so that the wave function has a cusp there."""
+        return tuple(p is None for p in self.potentials) or (True,) * len(self.charges)
+
+    @property
     def name(self) -> str:
         """Symbols of the nuclei, e.g. ``LiH``."""
-        return "".join(chemical_symbols[z] for z in self.charges)
+        return "".join(chemical_symbols[z] for z in self.numbers)
 
     @property
     def nuclear_repulsion(self) -> float:
@@ -140,13 +162,11 @@ def _place(words: list[str], scale: float) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _electrons(charges: tuple[int, ...], charge: int, spin: int | None) -> tuple[int, int]:
-    count = sum(charges) - charge
+def _electrons(count: int, charge: int, spin: int | None) -> tuple[int, int]:
     if count < 1:
         raise ValueError(f"a charge of {charge:+d} leaves {count} electrons; at least 1 is needed")
     if spin is None:
-        alone = len(charges) == 1 and charge == 0
-        spin = round(ground_state_magnetic_moments[charges[0]]) if alone else count % 2
+        spin = count % 2
     if spin < 0 or spin > count or (count - spin) % 2:
         raise ValueError(
             f"{count} electrons cannot have {spin} unpaired ones; "

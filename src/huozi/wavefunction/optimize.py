@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from huozi.arrays import AXIS, device_mesh, jax, jnp
 from huozi.wavefunction import jets, sampler
+from huozi.wavefunction.core_potential import CorePotential, core_energy
 from huozi.wavefunction.geometries import select, spread, stack
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.molecule import Molecule
@@ -106,7 +107,8 @@ class Problem:
         """Local energies of walkers (B, N, 3), hartree, and terms of the forces (B, M, 3)."""
         charges, nuclei = _arrays(self.molecule)
         shape = (min(self.chunk, x.shape[0] // self.devices), self.devices)
-        electronic, terms = _measure(self.wave_function, shape, params, charges, nuclei, x)
+        form = (self.wave_function, shape, self.molecule.potentials)
+        electronic, terms = _measure(*form, params, charges, nuclei, x)
         in_field = x.sum(1) @ np.array(self.molecule.field)  # the charge of an electron is -1
         return electronic + in_field + self.molecule.nuclear_energy, terms
 
@@ -136,10 +138,11 @@ def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Arr
     return jax.vmap(lambda r: wave_function.log_psi(params, nuclei, r))(x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _measure(
     wave_function: Any,
     shape: tuple[int, int],
+    potentials: tuple[CorePotential | None, ...],
     params: Params,
     charges: Array,
     nuclei: Array,
@@ -151,6 +154,9 @@ def _measure(
         def one(r: Array) -> tuple[Array, ForceTerms]:
             jet = wave_function.log_psi(params, nuclei, jets.seed(r))
             energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
+            if potentials:
+                psi = functools.partial(wave_function.sign_and_log, params, nuclei)
+                energy += core_energy(potentials, nuclei, r, psi)
             return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
 
         return jax.lax.map(one, x, batch_size=chunk)

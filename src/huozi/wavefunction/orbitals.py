@@ -26,6 +26,9 @@ Params = dict[str, Any]
 P_SHELLS = 2
 """Of every nucleus."""
 
+LEAST_RATIO = 1.5
+"""Of exponents that follow each other; of functions that are too alike large multiples cancel."""
+
 WEAKEST_BINDING = 0.05
 """Hartree; weaker bound (or unbound) highest orbitals are treated as bound by this."""
 
@@ -34,18 +37,29 @@ WEAKEST_BINDING = 0.05
 class Basis:
     """Two s functions and one more for every doubling of the charge, two p shells per nucleus.
 
+    Orbitals in a core potential are smooth and fall towards the nucleus; they ask for five s
+    functions at least, rounded off further.
+
     Parameters
     ----------
-    charges : tuple of int
-        Of the nuclei.
+    charges, bare : tuple of int, tuple of bool
+        Of the nuclei, see `Molecule`.
     """
 
     charges: tuple[int, ...]
+    bare: tuple[bool, ...]
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """Lengths within which distances from each nucleus are rounded off, bohr."""
+        charges = np.array(self.charges, float)
+        return np.where(self.bare, 1 / charges, np.minimum(2.0, 3 / charges))
 
     @property
     def s_atom(self) -> np.ndarray:
         """Nucleus of each s function."""
-        counts = [2 + round(np.log2(z)) for z in self.charges]
+        least = [2 if bare else 5 for bare in self.bare]
+        counts = [max(n, 2 + round(np.log2(z))) for n, z in zip(least, self.charges)]
         return np.repeat(np.arange(len(counts)), counts)
 
     @property
@@ -70,10 +84,10 @@ class Basis:
         p = [_ladder(decay, z / 2, P_SHELLS) for z in self.charges]
         return {"s": np.concatenate(s), "p": np.concatenate(p)}
 
-    def values(self, params: Params, vectors: Value, r2: Value, charges: Array) -> Value:
+    def values(self, params: Params, vectors: Value, r2: Value) -> Value:
         """All functions at all electrons, (N, size)."""
         s_atom, p_atom = self.s_atom, self.p_atom
-        s = rounded(r2, 1 / charges)
+        s = rounded(r2, self.rounding)
 
         def radial(log_zeta: Array, atom: np.ndarray) -> Value:
             chosen = jets.linear(lambda v: v[..., atom], s)
@@ -88,7 +102,7 @@ class Basis:
 
 
 def _ladder(softest: float, hardest: float, count: int) -> np.ndarray:
-    return np.log(np.geomspace(softest, max(hardest, 1.5 * softest), count))
+    return np.log(np.geomspace(softest, max(hardest, LEAST_RATIO ** (count - 1) * softest), count))
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
     highest = mean_field.mo_energy[mean_field.mo_occ > 0].max()
     exponents = basis.init(np.sqrt(2 * max(-highest, WEAKEST_BINDING)))
     design = cusped_basis(molecule, basis, exponents, points)
-    root = np.sqrt(np.abs(weights))[:, None]
+    root = np.sqrt(np.abs(weights) * _core_weights(molecule, basis, points))[:, None]
     norms = np.linalg.norm(root * design, axis=0)
     u, s, vt = np.linalg.svd(root * design / norms, full_matrices=False)
     damped = s / (s**2 + (1e-4 * s[0]) ** 2)
@@ -141,15 +155,20 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
-    """Return a converged PySCF mean field, restricted, open-shell where needed, in the field."""
+    """Return a converged PySCF mean field, restricted, open-shell where needed, in the field.
+
+    Atoms with a core potential get that and the Gaussians made for it.
+    """
     try:
         from pyscf import gto, scf
     except ImportError:
         raise ImportError("the starting orbitals need PySCF: pip install 'huozi[pyscf]'") from None
+    cores = [p for p in molecule.potentials if p]
     mol = gto.M(
-        atom=[(z, xyz) for z, xyz in zip(molecule.charges, molecule.positions)],
+        atom=[(z, xyz) for z, xyz in zip(molecule.numbers, molecule.positions)],
         unit="bohr",
-        basis=gaussians,
+        basis={"default": gaussians} | {p.symbol: f"{p.name}-{gaussians}" for p in cores},
+        ecp={p.symbol: p.name for p in cores},
         spin=molecule.up - molecule.down,
         charge=sum(molecule.charges) - molecule.electrons,
         verbose=0,
@@ -169,6 +188,16 @@ def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
     return mean_field
 
 
+def _core_weights(molecule: Molecule, basis: Basis, points: np.ndarray) -> np.ndarray:
+    """Weights of points (G,) in the fit: more within cores, where orbitals are small.
+
+    A fit that is wrong there has nodes and an infinite energy next to them.
+    """
+    r2 = np.square(points[:, None] - molecule.nuclei).sum(-1)
+    more = 3 * np.square(basis.rounding) / np.maximum(r2, 1e-6)
+    return 1 + np.where(molecule.bare, 0, more).sum(1)
+
+
 def _grid(mol: Any) -> Any:
     from pyscf import dft
 
@@ -181,12 +210,12 @@ def cusped_basis(
     molecule: Molecule, basis: Basis, exponents: Params, points: np.ndarray
 ) -> np.ndarray:
     """Basis functions times the nuclear cusp factor at points (G, 3)."""
-    charges = jnp.array(molecule.charges, float)
+    cusps = np.array(molecule.charges, float) * molecule.bare
 
     @jax.jit
     def values(points: Array, nuclei: Array) -> Array:
         vectors, r2 = to_nuclei(points, nuclei)
-        cusp = jnp.exp(nuclear_cusp(r2, charges))[:, None]
-        return basis.values(exponents, vectors, r2, charges) * cusp
+        cusp = jnp.exp(nuclear_cusp(r2, cusps))[:, None]
+        return basis.values(exponents, vectors, r2) * cusp
 
     return np.asarray(values(points, molecule.nuclei))

@@ -28,7 +28,8 @@ def reference_energies(molecule: Molecule) -> dict[str, float]:
         mean_field = run_pyscf(molecule, "cc-pvtz")
     except (ImportError, RuntimeError, ValueError):
         return {}
-    found = {"HF/cc-pVTZ": float(mean_field.e_tot)}
+    basis = "ccECP-cc-pVTZ" if molecule.potentials else "cc-pVTZ"
+    found = {f"HF/{basis}": float(mean_field.e_tot)}
     if molecule.electrons > 1 and mean_field.mol.nao <= LARGEST_REFERENCE:
         from pyscf import cc
 
@@ -37,7 +38,7 @@ def reference_energies(molecule: Molecule) -> dict[str, float]:
         coupled.kernel()
         if coupled.converged:
             triples = coupled.ccsd_t() if molecule.electrons > 2 else 0.0
-            found["CCSD(T)/cc-pVTZ"] = float(coupled.e_tot + triples)
+            found[f"CCSD(T)/{basis}"] = float(coupled.e_tot + triples)
     return found
 
 

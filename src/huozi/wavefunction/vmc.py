@@ -15,6 +15,7 @@ import yaml
 from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.ansatz import Ansatz
+from huozi.wavefunction.core_potential import CorePotential
 from huozi.wavefunction.evaluate import Estimate, evaluate
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
@@ -106,7 +107,7 @@ class VMC:
         for other in molecules:
             if other.field != first.field:
                 raise ValueError(f"geometries need the same field: {first.field}, {other.field}")
-            if (other.charges, other.up, other.down) != (first.charges, first.up, first.down):
+            if _form_of(other) != _form_of(first):
                 raise ValueError(
                     "geometries need the same nuclei in the same order and the same electrons; "
                     f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
@@ -365,6 +366,10 @@ def _form(problems: Sequence[Problem], config: TrainConfig) -> State:
     return jax.eval_shape(lambda: start_state(problems, config, form_only=True))
 
 
+def _form_of(molecule: Molecule) -> tuple[Any, ...]:
+    return molecule.charges, molecule.potentials, molecule.up, molecule.down
+
+
 def _plain(value: Any) -> Any:
     """Tuples as lists, for YAML."""
     if isinstance(value, dict):
@@ -381,4 +386,15 @@ def _molecule_from(described: dict[str, Any]) -> Molecule:
         described["up"],
         described["down"],
         tuple(described.get("field", (0.0, 0.0, 0.0))),
+        tuple(_potential_from(each) for each in described.get("potentials", ())),
     )
+
+
+def _potential_from(described: dict[str, Any] | None) -> CorePotential | None:
+    if described is None:
+        return None
+    local, *channels = (
+        tuple(map(tuple, terms)) for terms in (described["local"], *described["channels"])
+    )
+    names = {name: described[name] for name in ("symbol", "name", "core")}
+    return CorePotential(**names, local=local, channels=tuple(channels))

@@ -196,7 +196,8 @@ void PairHuozi::compute(int eflag, int vflag) {
 }
 
 // LAMMPS's own order is that of its bins, which differ between processes. Rows are changed in place:
-// nothing that shares the list depends on their order. Fibonacci hashing spreads the tags.
+// nothing that shares the list depends on their order. Fibonacci hashing (Knuth, The Art of Computer
+// Programming 3, section 6.4) spreads the tags.
 void PairHuozi::order_neighbours() {
   const int total = atom->nlocal + atom->nghost;
   if (!total) return;

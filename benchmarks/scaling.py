@@ -67,7 +67,7 @@ info memory
 COMPARE = """
 fix 1 all nve
 dump d all custom 10 {out} id fx fy fz
-dump_modify d sort id format float %.10g
+dump_modify d sort id format float %.17g
 thermo 10
 run 10
 """
@@ -141,7 +141,7 @@ def compare(model: Path, data: Path) -> dict:
     found = []
     for ranks, threads in ((1, 2), (2, 1)):
         with TemporaryDirectory() as folder:
-            head = HEAD.format(data=data, cells="3 2 2", model=model)
+            head = HEAD.format(data=data, cells="4 4 4", model=model)
             out = Path(folder) / "dump"
             said = run(head + COMPARE.format(out=out), Path(folder), ranks, threads)
             table = said[said.index("PotEng") :].split("Loop time")[0].splitlines()[1:]
@@ -156,6 +156,7 @@ def compare(model: Path, data: Path) -> dict:
     atoms = f1.shape[1]
     return {
         "atoms": atoms,
+        "instructions": kernels.instruction_set(),
         "steps_apart": [0, 10],
         "energy_eV_per_atom": (np.abs(e1 - e2) / atoms).tolist(),
         "forces_largest_eV_A": np.abs(f1 - f2).max(axis=(1, 2)).tolist(),

@@ -49,6 +49,13 @@ typedef struct {
 HUOZI_API int huozi_compute(const huozi_model* model, const huozi_atoms* atoms, const huozi_output* output,
                   int threads, char* message, size_t size);
 
+// Orders the neighbours of some atoms, `rows` of them, so that sums in float32 have the same bits
+// whichever process owns an atom: by `keys` (total), which an atom shares with its ghosts alone and
+// which are spread evenly over 32 bits, then by position. All else as in huozi_atoms.
+HUOZI_API void huozi_order_neighbours(int rows, const int* atoms, const int* counts,
+                                      int* const* neighbours, const unsigned* keys,
+                                      const double* positions, int threads);
+
 // Fills a table of n rows of `width` slots with all neighbours within the cutoff: index and reverse
 // n * width, shift n * width * 3, mask n * width. Rows of `cell` are lattice vectors, `inverse` is
 // its inverse, `periodic` holds three flags. Returns the slots that the fullest row needs; if that

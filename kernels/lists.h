@@ -8,6 +8,9 @@
 
 namespace huozi {
 
+// Of an entry of LAMMPS's neighbour list; the bits above tell of bonds.
+constexpr int kAtomBits = 0x1FFFFFFF;
+
 // Rows of atom numbers; periodic copies are atoms of their own (LAMMPS).
 struct GhostList {
   const huozi_atoms& atoms;
@@ -15,7 +18,7 @@ struct GhostList {
   int count(int atom) const { return atoms.counts[atom]; }
   int element(int other) const { return atoms.kinds[other]; }
   void displacement(int atom, int slot, int& other, double (&d)[3]) const {
-    other = atoms.neighbours[atom][slot] & 0x1FFFFFFF;
+    other = atoms.neighbours[atom][slot] & kAtomBits;
     const double* from = atoms.positions + 3 * static_cast<std::size_t>(atom);
     const double* to = atoms.positions + 3 * static_cast<std::size_t>(other);
     for (int k = 0; k < 3; k++) d[k] = to[k] - from[k];

@@ -73,6 +73,18 @@ void gather(const huozi::Model& model, const List& list, int atom, Candidates& w
   }
 }
 
+// Multiples of 2^-40: sums of them below 2^13 are exact in double precision, hence the same in any
+// order. Floats from 2^-17 on are such multiples already; adding 3 * 2^-17 rounds others to 2^-39.
+inline Vec fixed_point(const Vec& v) {
+  return each(
+      [](Register x) {
+        constexpr float small = 0x1p-17f;
+        const Register rounded = (x + 3.0f * small) - 3.0f * small;
+        return x * x < small * small ? rounded : x;
+      },
+      v);
+}
+
 // Takes the energy's gradient (eV/Å) by the displacements of the neighbours of one atom.
 class PairForces {
  public:
@@ -80,7 +92,8 @@ class PairForces {
       : atom_(atom), near_(near), out_(out) {}
 
   // For the 16 neighbours from slot `at` on.
-  void add(int at, const Vec& fx, const Vec& fy, const Vec& fz) {
+  void add(int at, const Vec& gx, const Vec& gy, const Vec& gz) {
+    const Vec fx = fixed_point(gx), fy = fixed_point(gy), fz = fixed_point(gz);
     if (out_.virial || out_.atom_virials) {
       const Vec x = load(&near_.x[at]), y = load(&near_.y[at]), z = load(&near_.z[at]);
       const Vec products[6] = {x * fx, y * fy, z * fz, y * fz, x * fz, x * fy};

@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${HUOZI_CHECK_BUILD:-$(mktemp -d)}
 flags="-std=gnu++20 -g -O1 -fopenmp -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -Wno-psabi"
-for source in api model neighbours isa_portable isa_avx2 isa_avx512 check/driver; do
+for source in api model neighbours order isa_portable isa_avx2 isa_avx512 check/driver; do
   case $source in
     isa_avx2) isa="-mavx2 -mfma" ;;
     isa_avx512) isa="-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma" ;;

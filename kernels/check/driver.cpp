@@ -1,4 +1,5 @@
 // Runs every entry of the C interface under the sanitizers of check.sh: MODEL files as arguments.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,26 @@ static std::mt19937 generator(1);
 
 static double uniform(double from, double to) {
   return std::uniform_real_distribution<double>(from, to)(generator);
+}
+
+// Against the standard library; few keys, so that positions decide.
+static void order(std::vector<std::vector<int>>& rows, const std::vector<int>& counts, int total,
+                  const std::vector<double>& x, int threads) {
+  std::vector<unsigned> keys(total);
+  for (unsigned& key : keys) key = static_cast<unsigned>(uniform(0, 9)) * 2654435769u;
+  std::vector<int> atoms(rows.size());
+  std::vector<int*> pointers(rows.size());
+  std::vector<std::vector<int>> expected = rows;
+  for (std::size_t i = 0; i < rows.size(); i++) {
+    atoms[i] = static_cast<int>(i), pointers[i] = rows[i].data();
+    std::sort(expected[i].begin(), expected[i].end(), [&](int a, int b) {
+      const int i = a & 0x1FFFFFFF, j = b & 0x1FFFFFFF;
+      return keys[i] != keys[j] ? keys[i] < keys[j] : x[3 * i] < x[3 * j];
+    });
+  }
+  huozi_order_neighbours(static_cast<int>(rows.size()), atoms.data(), counts.data(),
+                         pointers.data(), keys.data(), x.data(), threads);
+  if (rows != expected) std::puts("failed: order of neighbours"), std::exit(1);
 }
 
 // Atoms and ghosts at random in the open; some of no element of the model.
@@ -35,6 +56,7 @@ static void compute(const huozi_model* model, int local, int ghosts, double edge
     }
     counts[i] = static_cast<int>(rows[i].size()), pointers[i] = rows[i].data();
   }
+  order(rows, counts, total, x, threads);
   double energy = 0, virial[6] = {};
   const huozi_atoms atoms{local, total, x.data(), kinds.data(), counts.data(), pointers.data()};
   const huozi_output all{&energy, energies.data(), forces.data(), virial, virials.data()};

@@ -170,6 +170,7 @@ double PairHuozi::init_one(int i, int j) {
 
 void PairHuozi::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
+  if (neighbor->ago == 0 && atom->tag_enable) order_neighbours();
   const std::size_t total = atom->nlocal + atom->nghost;
   const bool due = members.size() > 1 && update->ntimestep % every == 0;
   double own[6] = {};
@@ -192,6 +193,18 @@ void PairHuozi::compute(int eflag, int vflag) {
     for (std::size_t i = 0; i < total; i++)
       for (int k = 0; k < 6; k++) vatom[i][k] += atom_virials[6 * i + kOrder[k]];
   if (due) measure_deviation();
+}
+
+// LAMMPS's own order is that of its bins, which differ between processes. Rows are changed in place:
+// nothing that shares the list depends on their order. Fibonacci hashing (Knuth, The Art of Computer
+// Programming 3, section 6.4) spreads the tags.
+void PairHuozi::order_neighbours() {
+  const int total = atom->nlocal + atom->nghost;
+  if (!total) return;
+  keys.resize(total);
+  for (int i = 0; i < total; i++) keys[i] = static_cast<unsigned>(atom->tag[i]) * 2654435769u;
+  huozi_order_neighbours(list->inum, list->ilist, list->numneigh, list->firstneigh, keys.data(),
+                         atom->x[0], comm->nthreads);
 }
 
 // One model; the main one also gives the energies, and virials of atoms, that LAMMPS asked for.
@@ -283,7 +296,8 @@ void PairHuozi::unpack_reverse_comm(int count, int* atoms, double* buffer) {
 }
 
 double PairHuozi::memory_usage() {
-  std::size_t bytes = kinds.capacity() * sizeof(int) + atom_virials.capacity() * sizeof(double);
+  std::size_t bytes = (kinds.capacity() + keys.capacity()) * sizeof(int) +
+                      atom_virials.capacity() * sizeof(double);
   for (const Member& member : members) bytes += member.forces.capacity() * sizeof(double);
   return static_cast<double>(bytes) + Pair::memory_usage();
 }

@@ -37,6 +37,7 @@ class PairHuozi : public Pair {
   };
 
   void read(const std::string& path);
+  void order_neighbours();
   void evaluate(Member& member, double* forces, double* virial, bool main);
   void measure_deviation();
   void write_deviation();
@@ -49,6 +50,7 @@ class PairHuozi : public Pair {
   bigint measured = -1;   // last step in the file
   double deviation[6] = {};  // largest, least, mean: of the virial, of the forces
   std::vector<int> kinds;
+  std::vector<unsigned> keys;  // the same for an atom and its ghosts
   std::vector<double> atom_virials;
 };
 

@@ -14,6 +14,8 @@ from ase.data import chemical_symbols
 from huozi import lammps
 from huozi.arrays import jax
 from huozi.potential import Model, load_model
+from huozi.potential.deeppot import init
+from huozi.potential.deeppot_settings import DeepPotConfig, SeAConfig
 from huozi.systems import System
 from tests.potential.conftest import SMALL, random_model
 
@@ -29,9 +31,9 @@ pair_style {style}
 compute e all pe/atom
 compute s all stress/atom NULL virial
 thermo_style custom step pe pxx pyy pzz pyz pxz pxy vol
-thermo_modify format float %.12g norm no
+thermo_modify format float %.17g norm no
 dump d all custom 1 dump.txt id fx fy fz c_e c_s[1] c_s[2] c_s[3] c_s[6] c_s[5] c_s[4]
-dump_modify d sort id format float %.12g
+dump_modify d sort id format float %.17g
 {commands}
 """
 
@@ -70,6 +72,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         paths.append(folder / f"m{seed}.safetensors")
         replace(first, params=params).save(paths[-1])
     return paths
+
+
+@pytest.fixture(scope="session")
+def deeppot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DeepPot-SE of hydrogen and oxygen with forces of about 1 eV/Å."""
+    part = SeAConfig(cutoff=4.0, onset=1.0, sel=(1, 1), neuron=(8, 16), axis=4)
+    config = DeepPotConfig(descriptors=(part,), hidden=(24, 24), closest=0.5)
+    params = init(jax.random.key(7), config, 2)
+    params["readout"] = 100 * params["readout"]
+    params["descriptors"][0]["deviation"] = np.full((2, 2), 0.1, "float32")
+    path = tmp_path_factory.mktemp("deeppot") / "model.safetensors"
+    Model(config, (1, 8), (0.0, 0.0), params).save(path)
+    return path
 
 
 def exact(path: Path) -> Model:
@@ -124,15 +139,14 @@ def write_data(path: Path, system: System, species: list[int]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def found(folder: Path, done: subprocess.CompletedProcess[str]) -> Found:
-    """Read the first configuration of a run."""
+def found(folder: Path, done: subprocess.CompletedProcess[str], frame: int = 0) -> Found:
+    """Read the first (0) or the last (-1) configuration of a run."""
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.split()[:2] == ["Step", "PotEng"])
-    thermo = np.array([float(x) for x in lines[at + 1].split()])
-    dump = (folder / "dump.txt").read_text().split("ITEM: TIMESTEP")[1].splitlines()
-    at = next(i for i, line in enumerate(dump) if line.startswith("ITEM: ATOMS"))
-    table = np.array([[float(x) for x in line.split()] for line in dump[at + 1 :]])
+    said = done.stdout.split("Step ", 1)[1].split("Loop time")[0]
+    thermo = np.array([float(x) for x in said.splitlines()[1:][frame].split()])
+    dump = (folder / "dump.txt").read_text().split("ITEM: ATOMS")[1:][frame]
+    lines = dump.split("ITEM: TIMESTEP")[0].splitlines()[1:]
+    table = np.array([[float(x) for x in line.split()] for line in lines])
     return Found(
         energy=thermo[1],
         forces=table[:, 1:4],

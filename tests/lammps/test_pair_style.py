@@ -33,7 +33,7 @@ CASES = {
     "triclinic": system(TRICLINIC, 40, (True, True, True)),
     "slab": system(np.diag([7.0, 8.0, 30.0]), 40, (True, True, False)),
     "gas": system(np.diag([40.0, 40.0, 40.0]), 12, (False, False, False)),
-    "many images": system(SMALL_CELL, 3, (True, True, True)),
+    "many images": system(SMALL_CELL, 6, (True, True, True)),
     "one atom": System(np.array([8]), np.full((1, 3), 20.0), 40.0 * np.eye(3), np.zeros(3, bool)),
 }
 
@@ -54,24 +54,33 @@ def test_equals_jax(tmp_path: Path, models: list[Path], name: str, ranks: int) -
     np.testing.assert_allclose(result.virials.sum(axis=0), result.virial, 0, 1e-6 * size + 1e-6)
 
 
-def test_processes_and_threads_agree(tmp_path: Path, models: list[Path]) -> None:
-    """To 1e-6 in energy and forces after a few steps, rebuilding neighbours on the way."""
-    commands = "velocity all create 300 1 loop geom\nfix 1 all nve\ntimestep 0.0002\nrun 20"
-    results = []
-    for ranks, threads in ((1, 1), (2, 1), (1, 2)):
+@pytest.mark.parametrize("kind", ["moment", "deeppot"])
+@pytest.mark.parametrize("name", ["triclinic", "many images"])
+def test_processes_and_threads_agree(
+    tmp_path: Path, models: list[Path], deeppot: Path, name: str, kind: str
+) -> None:
+    """To the last bit, also after 20 steps with searches on the way.
+
+    Velocities start at zero: LAMMPS scales random ones by a sum over processes.
+    """
+    commands = "neigh_modify every 5 delay 0 check no\nfix 1 all nve\ntimestep 0.0002\nrun 20"
+    first, last = [], []
+    for ranks, threads in ((1, 1), (2, 1), (4, 1), (1, 2)):
         folder = tmp_path / f"{ranks}-{threads}"
         folder.mkdir()
-        done = run(
-            folder, CASES["triclinic"], f"huozi {models[0]}", ranks, commands, threads=threads
-        )
-        results.append(found(folder, done))
-        last = done.stdout.split("Loop time")[0].splitlines()[-1].split()
-        results[-1].energy = float(last[1])
-    for other in results[1:]:
-        assert other.energy == pytest.approx(results[0].energy, abs=1e-5)
-        scale = np.abs(results[0].forces).max()
-        np.testing.assert_allclose(other.forces, results[0].forces, 0, 1e-6 * scale)
-        np.testing.assert_allclose(other.virials, results[0].virials, 0, 1e-5 * scale)
+        style = f"huozi {deeppot if kind == 'deeppot' else models[0]}"
+        done = run(folder, CASES[name], style, ranks, commands, threads=threads)
+        first.append(found(folder, done))
+        last.append(found(folder, done, -1))
+    size = np.abs(first[0].forces).max()
+    assert size > 0.1
+    assert np.abs(last[0].forces - first[0].forces).max() > 1e-3
+    for results in (first, last):
+        for other in results[1:]:
+            np.testing.assert_array_equal(other.energies, results[0].energies)
+            np.testing.assert_array_equal(other.forces, results[0].forces)
+            assert other.energy == pytest.approx(results[0].energy, rel=1e-14)
+            np.testing.assert_allclose(other.virials, results[0].virials, 0, 1e-12 * size)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+# Threads of OpenBLAS wait for each other without rest. Beside another worker they make a relaxation
+# of four atoms ten times as costly; it reads this when NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 
 from huozi.arrays import jax

@@ -12,7 +12,6 @@ from benchmarks.validate_ensembles import (
 
 from huozi.dynamics import MDConfig, make_integrator
 
-
 SHORT = {"cutoff": 1.6, "skin": 0.8}
 """Any energy will do: of few pairs, quick to add up."""
 

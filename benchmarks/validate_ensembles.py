@@ -45,10 +45,10 @@ ENSEMBLES = {
 }
 
 
-def fluid(repeat: int, density: float) -> System:
+def fluid(repeat: int | tuple[int, int, int], density: float) -> System:
     """Argon atoms on an fcc lattice at a reduced density."""
     edge = (4 / density) ** (1 / 3) * SIGMA
-    atoms = bulk("Ar", a=edge, cubic=True) * (repeat, repeat, repeat)
+    atoms = bulk("Ar", a=edge, cubic=True) * repeat
     return System.from_atoms(atoms)
 
 
@@ -148,7 +148,9 @@ def check_convergence(system: System, time: float) -> float:
         return float(integrator.convergence(runs, verbose=False))
 
 
-def check_density(repeat: int, cutoff: float, steps: int, density: float = 0.7) -> dict:
+def check_density(
+    repeat: int, cutoff: float, steps: int, density: float = 0.7, timestep: float = 5.0
+) -> dict:
     """Density of the fluid at T* = 1.5 and the pressure that the equation of state asks for."""
     heat = 1.5
     target = kolafa_nezbeda_pressure(heat, density) - tail_pressure(density, cutoff)
@@ -158,7 +160,7 @@ def check_density(repeat: int, cutoff: float, steps: int, density: float = 0.7) 
         ensemble="npt",
         temperature=heat * EPSILON / KB,
         pressure=pressure,
-        timestep=5.0,
+        timestep=timestep,
         steps=steps,
         compressibility=2.0,
         barostat_time=500.0,

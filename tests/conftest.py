@@ -1,8 +1,12 @@
-"""Programs that XLA has compiled are kept for the next test, and for the next session."""
+"""Programs that XLA has compiled are kept for the next test, and on disk for the next session."""
 
 from __future__ import annotations
 
 import os
+
+# Threads of OpenBLAS wait for each other without rest. Beside another worker they make a relaxation
+# of four atoms ten times as costly; it reads this when NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
@@ -26,3 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir(f"jax-{worker}-children"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Forget compiled programs on leaving a folder, whose tests share few with the next one's."""
+    if nextitem is not None and nextitem.path.parent != item.path.parent:
+        jax.clear_caches()

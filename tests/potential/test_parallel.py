@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from huozi.arrays import device_mesh
+from huozi.potential import TrainConfig, train
 from huozi.potential.parallel import join_processes
-from huozi.systems import Dataset, write
+from huozi.systems import Dataset, read, write
 from tests.potential.conftest import morse_frames
 
 SETTINGS = """
-architecture: {name: moment, hidden: [16, 16], cutoff: 2.4}
+architecture: {name: moment, radial: 6, channels: 8, partners: 4, hidden: [16, 16], cutoff: 2.4}
 batch_atoms: 32
 descriptor_noise: 0
 steps: 12
@@ -51,14 +52,16 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    runs = [start(tmp_path, "one")] + [
+    runs = [
         start(tmp_path, "two", "--devices", "2", "--join", f"localhost:{port},{i}/2")
         for i in range(2)
     ]
+    data, valid = (read(tmp_path / f"{name}.extxyz") for name in ("data", "valid"))
+    train(data, tmp_path / "one", TrainConfig.read(tmp_path / "config.yaml"), valid)
     said = [run.communicate(timeout=240) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], "\n".join(e for _, e in said)
-    assert json.loads(said[1][0])["steps"] == 12
-    assert said[2][0] == ""  # one of them reports
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(e for _, e in said)
+    assert json.loads(said[0][0])["steps"] == 12
+    assert said[1][0] == ""  # one of them reports
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 12
     for a, b in zip(one, two, strict=True):

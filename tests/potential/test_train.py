@@ -17,7 +17,7 @@ import pytest
 from ase.build import bulk
 
 from huozi.arrays import jax
-from huozi.potential import Model, TrainConfig, evaluate, load_model, train
+from huozi.potential import Model, TrainConfig, TrainResult, evaluate, load_model, train
 from huozi.potential.architectures import init
 from huozi.potential.batch import prepare
 from huozi.potential.deeppot_settings import DeepPotConfig, SeAConfig
@@ -26,12 +26,15 @@ from huozi.systems import Dataset, Labels, System
 from huozi.workflow import RunFolder
 from tests.potential.conftest import SMALL, morse_frames
 
-QUICK = TrainConfig(architecture=SMALL, steps=60, batch_atoms=16, checkpoint_every=0.0)
+RANGE = SMALL.model_copy(update={"cutoff": 2.4})
+"""Sees as far as the energy of `morse_frames` reaches."""
+
+QUICK = TrainConfig(architecture=RANGE, steps=60, batch_atoms=16, checkpoint_every=0.0)
 
 DEEPPOT = QUICK.model_copy(
     update={
         "architecture": DeepPotConfig(
-            descriptors=(SeAConfig(cutoff=4.0, neuron=(8, 16), axis=4),), hidden=(16, 16)
+            descriptors=(SeAConfig(cutoff=2.4, neuron=(4, 8), axis=4),), hidden=(16, 16)
         )
     }
 )
@@ -69,34 +72,38 @@ def test_an_early_end_keeps_the_best_until_then(tmp_path: Path) -> None:
     assert result.metrics.force_rmse_mev_per_A == first["force_rmse_mev_per_A"]
 
 
-def test_killed_run_resumes_bitwise(tmp_path: Path) -> None:
-    train(morse_frames(12), tmp_path / "whole", QUICK)
-    script = [sys.executable, "-c", RESUMABLE, str(tmp_path / "killed")]
-    process = subprocess.Popen(script)
-    checkpoint = tmp_path / "killed" / "checkpoint.safetensors"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+    """A run to its end, which is read or refused but never changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, train(morse_frames(12), folder, QUICK)
+
+
+def test_killed_run_resumes_bitwise(finished: tuple[Path, TrainResult], tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", RESUMABLE, str(tmp_path)])
+    checkpoint = tmp_path / "checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    resumed = train(morse_frames(12), tmp_path / "killed", QUICK)
-    assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
-        tmp_path / "whole" / "model.safetensors"
-    ).read_bytes()
+    resumed = train(morse_frames(12), tmp_path, QUICK)
+    whole = (finished[0] / "model.safetensors").read_bytes()
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
     assert resumed.steps == QUICK.steps
+    assert 0 < next(RunFolder(tmp_path).events("resume"))["step"] < QUICK.steps
 
 
-def test_finished_run_is_not_done_again(tmp_path: Path) -> None:
-    first = train(morse_frames(12), tmp_path, QUICK)
-    stamp = os.stat(tmp_path / "model.safetensors").st_mtime_ns
-    second = train(morse_frames(12), tmp_path, QUICK)
-    assert os.stat(tmp_path / "model.safetensors").st_mtime_ns == stamp
+def test_finished_run_is_not_done_again(finished: tuple[Path, TrainResult]) -> None:
+    folder, first = finished
+    stamp = os.stat(folder / "model.safetensors").st_mtime_ns
+    second = train(morse_frames(12), folder, QUICK)
+    assert os.stat(folder / "model.safetensors").st_mtime_ns == stamp
     assert second.metrics.to_dict() == first.metrics.to_dict()
 
 
-def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
-    train(morse_frames(12), tmp_path, QUICK)
+def test_another_run_in_the_folder_is_refused(finished: tuple[Path, TrainResult]) -> None:
     with pytest.raises(ValueError, match="other data or settings"):
-        train(morse_frames(13), tmp_path, QUICK)
+        train(morse_frames(13), finished[0], QUICK)
 
 
 @pytest.mark.parametrize("config", [QUICK, DEEPPOT], ids=["moment", "deeppot"])

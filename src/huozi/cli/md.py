@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from huozi.cli import analyse
+from huozi.cli.threads import one_thread_for_small_matrices
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -138,6 +139,7 @@ def relax(
 
     Example: huozi relax model.safetensors silicon.cif --cell --fmax 0.001 --out relaxed.extxyz
     """
+    one_thread_for_small_matrices()
     from rich.console import Console
 
     from huozi.dynamics import relax as run

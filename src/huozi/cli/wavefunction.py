@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from huozi.cli.threads import one_thread_for_small_matrices
 
 app = typer.Typer(no_args_is_help=True, help="Solve the Schrödinger equation of a molecule.")
 
@@ -69,7 +70,7 @@ def train(
 
     Example: huozi wavefunction train --molecule "Li 0 0 0; H 0 0 3.015" --budget 30min --out lih
     """
-    _one_thread_for_small_matrices()
+    one_thread_for_small_matrices()
     from huozi.wavefunction import TrainConfig, build
 
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
@@ -113,7 +114,7 @@ def evaluate(
 
     Example: huozi wavefunction evaluate lih --budget 5min
     """
-    _one_thread_for_small_matrices()
+    one_thread_for_small_matrices()
     from huozi.wavefunction import judge, load_run, reference_energies
     from huozi.workflow import parse_duration
 
@@ -146,15 +147,6 @@ def evaluate(
     whole = results[0] if count == 1 else {"geometries": results}
     write_json(run / "evaluation.json", whole)
     typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(_words, results)))
-
-
-def _one_thread_for_small_matrices() -> None:
-    """Keep OpenBLAS to one thread, unless the user says otherwise; before NumPy is imported.
-
-    Its threads wait for each other without rest: while another program runs, factorising a matrix
-    of 512 rows takes fifty times longer with two threads than with one.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _words(result: dict[str, Any]) -> str:

@@ -46,12 +46,16 @@ Evaluate = Callable[[list[Atoms]], list[tuple[float, np.ndarray, np.ndarray]]]
 
 
 def structures(path: Path) -> None:
-    """Small crystals of five volumes, a crystal with a vacancy, and a wide one that melts."""
+    """Small crystals of five volumes, a crystal with a vacancy, and three wide ones that melt.
+
+    The widest has two thirds of the density of the crystal: without such cells nothing holds a
+    melt at zero pressure together.
+    """
     small = [bulk("Al", a=A0 * x, cubic=True) for x in (0.96, 0.98, 1.0, 1.02, 1.04)]
     vacancy = bulk("Al", a=A0, cubic=True) * (2, 2, 2)
     del vacancy[0]
-    loose = bulk("Al", a=1.04 * A0, cubic=True) * (2, 2, 1)
-    write(path, [*small, vacancy, loose])
+    loose = [bulk("Al", a=A0 * x, cubic=True) * (2, 2, 1) for x in (1.04, 1.09, 1.14)]
+    write(path, [*small, vacancy, *loose])
 
 
 def equation_of_state(evaluate: Evaluate) -> dict[str, float]:

@@ -13,7 +13,7 @@ from huozi.learning.descriptor import describe, farthest_points
 from huozi.learning.ensemble import deviation
 from huozi.learning.explore import Seen, State, states
 from huozi.learning.generate import closest, distorted, random_boxes
-from huozi.learning.select import Bounds, decide, fractions, set_bounds, widened
+from huozi.learning.select import Bounds, decide, fractions, in_turn, set_bounds, widened
 from huozi.learning.settings import Boxes, Explore, Select
 from huozi.systems import Frame, System
 
@@ -134,6 +134,11 @@ def test_control_frames_are_not_selected() -> None:
     decisions, chosen = decide(seen([0.2, 0.3]), Bounds(0.1, 1.0, ""), 5, np.zeros((1, 2)), [1])
     assert chosen == [0]
     assert "control frame" in decisions[1].reason
+
+
+def test_groups_take_turns_in_the_order_given() -> None:
+    assert in_turn([5, 3, 8, 1, 9], ["a", "a", "b", "a", "b"]) == [5, 8, 3, 9, 1]
+    assert in_turn([], []) == []
 
 
 def test_nothing_to_choose_is_no_error() -> None:

@@ -33,7 +33,7 @@ from huozi.learning.explore import (
 )
 from huozi.learning.generate import distorted, random_boxes
 from huozi.learning.page import learning_page
-from huozi.learning.select import decide, fractions, set_bounds, widened
+from huozi.learning.select import decide, fractions, in_turn, set_bounds, widened
 from huozi.learning.settings import LearnSettings
 from huozi.learning.status import costs
 from huozi.potential import Ensemble, TrainConfig, load_model
@@ -119,7 +119,7 @@ class _Learner:
         # The bounds so far only keep what is no matter out of the test. What the deviations of
         # these very models are worth is known once the test is labelled.
         high = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch).high
-        drawn, rest = self.draw(number, seen, high, len(starts))
+        drawn, rest = self.draw(number, seen, high, [state for _, state in starts])
         control = list(self.label([seen.frames[i] for i in drawn], f"{name}: label test").dataset)
         if not control:
             raise ValueError(f"{name}: none of the control frames has a label; look at the logs")
@@ -181,19 +181,21 @@ class _Learner:
         return save(made, folder / "generated.extxyz")
 
     def draw(
-        self, number: int, seen: Seen, high: float, walkers: int
+        self, number: int, seen: Seen, high: float, states: list[State]
     ) -> tuple[list[int], list[int]]:
         """Draw the test set from all physical frames of the walks, before anything is selected.
 
-        The rest, in random order, is what a rival without an ensemble would choose from.
+        The states of the walkers take turns. The rest, in random order, is what a rival without an
+        ensemble would choose from.
         """
-        free = np.flatnonzero(in_physics(seen, high) & (seen.walker < walkers))
+        free = np.flatnonzero(in_physics(seen, high) & (seen.walker < len(states)))
         if not len(free):
             raise ValueError(
                 f"iteration {number}: no walk saw a physical structure; begin with more or other "
                 "frames (initial), a shorter time step, or lower temperatures"
             )
         order = [int(i) for i in self.rng(number, 2).permutation(free)]
+        order = in_turn(order, [states[w] for w in seen.walker[order]])
         return order[: self.settings.control], order[self.settings.control :]
 
     def test(

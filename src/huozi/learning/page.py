@@ -38,8 +38,8 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
     )
     page.add_text(
         f"{state}. All errors are on control frames: drawn at random from "
-        "the dynamics of that iteration, labelled afterwards, and not trained on before they were "
-        "used as a test."
+        "the dynamics of that iteration, the states in turn, labelled afterwards, and not trained "
+        "on before they were used as a test."
     )
     page.add_table(["", "Value"], card(level, results))
     page.add_section("How the run went")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,6 +59,24 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Return it ready for JSON."""
         return asdict(self)
+
+
+def in_turn(order: Sequence[int], groups: Sequence[Hashable]) -> list[int]:
+    """Reorder items so that their groups take turns, each with its own items in the order given.
+
+    Parameters
+    ----------
+    order : sequence of int
+        Items.
+    groups : sequence
+        Of each of them.
+    """
+    count: Counter[Hashable] = Counter()
+    before = []
+    for group in groups:
+        before.append(count[group])
+        count[group] += 1
+    return [order[k] for k in np.argsort(before, kind="stable")]
 
 
 def set_bounds(settings: Select, pairs: Sequence[Sequence[float]]) -> Bounds:

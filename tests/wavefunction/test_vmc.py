@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
@@ -86,6 +88,16 @@ def test_an_ansatz_has_the_sizes_of_the_settings(name):
 def test_another_run_in_the_same_folder_is_refused(trained):
     with pytest.raises(ValueError, match=r"training\.seed = 0, not 5"):
         build(HELIUM, TINY).train(trained.path, config=CONFIG.model_copy(update={"seed": 5}))
+
+
+def test_a_folder_without_what_molecules_gained_since_goes_on(trained, tmp_path):
+    shutil.copytree(trained.path, tmp_path / "old")
+    config = tmp_path / "old" / "config.yaml"
+    described = yaml.safe_load(config.read_text())
+    for name in ("field", "potentials"):
+        del described["molecules"][0][name]
+    config.write_text(yaml.safe_dump(described))
+    assert build(HELIUM, TINY).train(tmp_path / "old", config=CONFIG).steps == trained.steps
 
 
 @dataclasses.dataclass(frozen=True)

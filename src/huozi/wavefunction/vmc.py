@@ -280,7 +280,10 @@ class _Session:
         free = ("budget", "steps", "checkpoint_every", "devices", "chunk")
         wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
         there = {f"training.{n}": v for n, v in found.get("training", {}).items()}
-        wanted["molecules"], there["molecules"] = described["molecules"], found.get("molecules")
+        wanted["molecules"] = described["molecules"]
+        # By way of a molecule: folders of older versions lack what has been added since.
+        old = [_molecule_from(each) for each in found.get("molecules", [])]
+        there["molecules"] = [_plain(dataclasses.asdict(each)) for each in old]
         for name, value in wanted.items():
             if there.get(name) != value:
                 raise ValueError(

@@ -15,6 +15,8 @@ from huozi.wavefunction import VMC, Molecule, Psiformer
 SCRIPT = """
 import json
 from huozi.wavefunction import VMC, Molecule, Psiformer
+from huozi.wavefunction import vmc as module
+module.LOG_SECONDS = 0.0  # so that the last event is that of the last step alone
 hydrogen = Molecule.parse("H 0 0 0; H 0 0 1.4")
 size = dict(width=4, layers=1, heads=2, determinants=2, pair_width=4, precision="float64")
 vmc = VMC(hydrogen, Psiformer.for_molecule(hydrogen, **size))

@@ -32,20 +32,20 @@ H2_CURVE = (1, 2, 3, 4)
 SYSTEMS = {
     "H2 curve": (
         tuple(f"H 0 0 0; H 0 0 {distance}" for distance in H2_CURVE),
-        None,
+        {},
         (-1.124539720, -1.138132957, -1.057326269, -1.016390253),
     ),
-    "H2": ("H 0 0 0; H 0 0 1.4", None, -1.174475714),
-    "H2 1.0": ("H 0 0 0; H 0 0 1", None, -1.124539720),
-    "H2 2.0": ("H 0 0 0; H 0 0 2", None, -1.138132957),
-    "H2 4.0": ("H 0 0 0; H 0 0 4", None, -1.016390253),
-    "He": ("He 0 0 0", None, -2.903724377),
-    "He triplet": ("He 0 0 0", 2, -2.175229378),
-    "LiH": ("Li 0 0 0; H 0 0 3.015", None, -8.070548),
-    "Be": ("Be 0 0 0", None, -14.667356),
-    "Be ccECP": ("Be 0 0 0", None, -1.01015),
-    "B": ("B 0 0 0", None, -24.653866),
-    "H10": (H10, None, -5.6655),
+    "H2": ("H 0 0 0; H 0 0 1.4", {}, -1.174475714),
+    "H2 1.0": ("H 0 0 0; H 0 0 1", {}, -1.124539720),
+    "H2 2.0": ("H 0 0 0; H 0 0 2", {}, -1.138132957),
+    "H2 4.0": ("H 0 0 0; H 0 0 4", {}, -1.016390253),
+    "He": ("He 0 0 0", {}, -2.903724377),
+    "He triplet": ("He 0 0 0", {"spin": 2}, -2.175229378),
+    "LiH": ("Li 0 0 0; H 0 0 3.015", {}, -8.070548),
+    "Be": ("Be 0 0 0", {}, -14.667356),
+    "Be ccECP": ("Be 0 0 0", {"ecp": "ccecp"}, -1.01015),
+    "B": ("B 0 0 0", {}, -24.653866),
+    "H10": (H10, {}, -5.6655),
 }
 
 
@@ -56,11 +56,10 @@ def run_folder(name: str, options: argparse.Namespace) -> Path:
 
 def solve(name: str, options: argparse.Namespace) -> dict:
     """Train and evaluate one system, or several geometries by one network."""
-    text, spin, exact = SYSTEMS[name]
+    text, settings, exact = SYSTEMS[name]
     curve = isinstance(exact, tuple)
     texts, energies = (text, exact) if curve else ((text,), (exact,))
-    ecp = "ccecp" if name.endswith("ccECP") else None
-    molecules = [Molecule.parse(each, spin=spin, ecp=ecp) for each in texts]
+    molecules = [Molecule.parse(each, **settings) for each in texts]
     config = TrainConfig(
         ansatz=AnsatzConfig(kind=options.ansatz),
         budget=options.budget,

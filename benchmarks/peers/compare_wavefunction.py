@@ -35,8 +35,8 @@ SIZE = "ansatz.omni_factory.embedding_dim=64"  # of 256: a step of H2 takes a fo
 
 def deepqmc(name: str, options: argparse.Namespace, folder: Path) -> dict:
     """Energy, error and course by DeepQMC in its own environment."""
-    text, spin, _ = SYSTEMS[name]
-    molecule = Molecule.parse(text, spin=spin)
+    text, settings, _ = SYSTEMS[name]
+    molecule = Molecule.parse(text, **settings)
     described = {
         "charges": list(molecule.charges),
         "coords": molecule.nuclei.tolist(),
@@ -90,7 +90,11 @@ def plot(rows: dict[str, dict], exact: float, path: Path) -> None:
 def main() -> None:
     """Both programs for every system."""
     parser = argparse.ArgumentParser(description=__doc__)
-    single = [name for name, (text, *_) in SYSTEMS.items() if isinstance(text, str)]
+    single = [
+        name
+        for name, (text, settings, _) in SYSTEMS.items()
+        if isinstance(text, str) and "ecp" not in settings
+    ]
     parser.add_argument("systems", nargs="+", choices=single)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)

@@ -154,8 +154,7 @@ class Ansatz(ABC):
         stream = self.network(jets.dense(inputs, **small["input"]), x, small["layers"])
         up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
         sign, orbitals = self.antisymmetric(up, down, params["weights"])
-        cusps = np.array(self.charges, float) * self.bare
-        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, cusps))]
+        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, self.basis.cusps))]
         i, j, same = features.electron_pairs(self.up, self.down)
         if len(i):
             apart2 = jets.squared_length(jets.separation(x, i, j))

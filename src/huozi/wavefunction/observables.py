@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
+from huozi.wavefunction.hamiltonian import distance
 
 Array = jax.Array
 Floats = NDArray[np.floating]
@@ -61,7 +61,7 @@ def force_terms(gradient: Array, charges: Array, nuclei: Array, x: Array) -> For
         Of the nuclei; bohr.
     """
     vectors = x[:, None] - nuclei
-    r = jnp.sqrt(jnp.square(vectors).sum(-1, keepdims=True) + SMALLEST_DISTANCE**2)
+    r = distance(vectors)[..., None]
     units = vectors / r
     slopes = gradient[:, None]
     across = (slopes - units * (units * slopes).sum(-1, keepdims=True)) / r

@@ -50,6 +50,11 @@ class Basis:
     bare: tuple[bool, ...]
 
     @property
+    def cusps(self) -> np.ndarray:
+        """Charges where the wave function has a cusp, 0 at core potentials."""
+        return np.array(self.charges, float) * self.bare
+
+    @property
     def rounding(self) -> np.ndarray:
         """Lengths within which distances from each nucleus are rounded off, bohr."""
         charges = np.array(self.charges, float)
@@ -210,12 +215,11 @@ def cusped_basis(
     molecule: Molecule, basis: Basis, exponents: Params, points: np.ndarray
 ) -> np.ndarray:
     """Basis functions times the nuclear cusp factor at points (G, 3)."""
-    cusps = np.array(molecule.charges, float) * molecule.bare
 
     @jax.jit
     def values(points: Array, nuclei: Array) -> Array:
         vectors, r2 = to_nuclei(points, nuclei)
-        cusp = jnp.exp(nuclear_cusp(r2, cusps))[:, None]
+        cusp = jnp.exp(nuclear_cusp(r2, basis.cusps))[:, None]
         return basis.values(exponents, vectors, r2) * cusp
 
     return np.asarray(values(points, molecule.nuclei))

@@ -382,22 +382,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _tuples(value: Any) -> Any:
+    """Make lists the tuples that they were before `_plain`."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _molecule_from(described: dict[str, Any]) -> Molecule:
-    return Molecule(
-        tuple(described["charges"]),
-        tuple(tuple(place) for place in described["positions"]),
-        described["up"],
-        described["down"],
-        tuple(described.get("field", (0.0, 0.0, 0.0))),
-        tuple(_potential_from(each) for each in described.get("potentials", ())),
-    )
-
-
-def _potential_from(described: dict[str, Any] | None) -> CorePotential | None:
-    if described is None:
-        return None
-    local, *channels = (
-        tuple(map(tuple, terms)) for terms in (described["local"], *described["channels"])
-    )
-    names = {name: described[name] for name in ("symbol", "name", "core")}
-    return CorePotential(**names, local=local, channels=tuple(channels))
+    values = _tuples(described)
+    found = values.pop("potentials", ())
+    return Molecule(**values, potentials=tuple(CorePotential(**p) if p else None for p in found))

@@ -18,8 +18,7 @@ def test_direction_is_that_of_the_regularised_natural_gradient() -> None:
     found = spring(*given, momentum, jnp.asarray(damping))
     o = (jacobian - jacobian.mean(0)) / np.sqrt(40)
     residual = -(energies - energies.mean()) / np.sqrt(40) - momentum * o @ last
-    floor = damping + 3e-8 * np.trace(o @ o.T)
-    expected = momentum * last + np.linalg.solve(o.T @ o + floor * np.eye(12), o.T @ residual)
+    expected = momentum * last + np.linalg.solve(o.T @ o + damping * np.eye(12), o.T @ residual)
     np.testing.assert_allclose(found.step, expected, rtol=1e-9)
     assert found.distance == pytest.approx(np.linalg.norm(o @ expected), rel=1e-9)
 
@@ -42,3 +41,15 @@ def test_one_far_walker_does_not_make_the_matrix_indefinite(seed: int) -> None:
     energies = rng.normal(size=128)
     found = spring(jacobian[None], energies[None], np.zeros(600), 0.0, jnp.asarray(0.0))
     assert np.isfinite(found.step).all()
+
+
+def test_stiff_parameters_do_not_drown_the_others() -> None:
+    """Derivatives 10^4 times larger for some parameters, in float32: as in float64."""
+    rng = np.random.default_rng(2)
+    jacobian = rng.normal(size=(128, 600)) * np.where(np.arange(600) < 200, 1e4, 1.0)
+    jacobian, energies = jacobian.astype(np.float32), rng.normal(size=128)
+    single, double = (
+        spring(each[None], energies[None], np.zeros(600), 0.0, jnp.asarray(1e-3)).step
+        for each in (jacobian, jacobian.astype(np.float64))
+    )
+    np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-3 * float(abs(double).max()))

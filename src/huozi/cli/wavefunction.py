@@ -42,6 +42,10 @@ def train(
         str | None,
         typer.Option(help="Core potential in place of core electrons (PySCF's library): ccecp."),
     ] = None,
+    states: Annotated[
+        int | None,
+        typer.Option(min=1, help="Lowest states of that spin projection at once. [default: 1]"),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 10min]")
     ] = None,
@@ -75,6 +79,9 @@ def train(
 
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
     settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
+    if states is not None:
+        ansatz = settings.ansatz.model_dump() | {"states": states}
+        settings = TrainConfig.read(None, settings.model_dump() | {"ansatz": ansatz})
     geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field, ecp)]
     with _display() as report:
         run = build(geometries, settings.ansatz).train(out, report, settings)
@@ -91,8 +98,10 @@ def train(
     if as_json:
         typer.echo(json.dumps(summary))
         return
+    count = settings.ansatz.states
+    energy = "energy" if count == 1 else f"sum of {count} energies"
     typer.echo(
-        f"{run.steps} steps in {run.seconds:.0f} s; energy now {summary['energy_Ha']:.5f} Ha, "
+        f"{run.steps} steps in {run.seconds:.0f} s; {energy} now {summary['energy_Ha']:.5f} Ha, "
         f"variance {summary['variance_Ha2']:.2g} Ha²; next: huozi wavefunction evaluate {out}"
     )
 
@@ -112,22 +121,26 @@ def evaluate(
 ) -> None:
     """Sample a trained wave function: energy, spin, dipole moment, error bars, a verdict.
 
+    Of several states: energies, excitations, spin and oscillator strengths.
+
     Example: huozi wavefunction evaluate lih --budget 5min
     """
     one_thread_for_small_matrices()
-    from huozi.wavefunction import judge, load_run, reference_energies
+    from huozi.wavefunction import States, judge, load_run, reference_energies
     from huozi.workflow import parse_duration
 
     trained = load_run(run)
     count = len(trained.problems)
-    if forces and trained.problems[0].molecule.potentials:
-        raise ValueError("forces are not known with core potentials; leave out --forces")
+    excited = isinstance(trained.problems[0].wave_function, States)
+    if forces and (excited or trained.problems[0].molecule.potentials):
+        case = "of several states" if excited else "with core potentials"
+        raise ValueError(f"forces are not known {case}; leave out --forces")
     seconds = None if steps else parse_duration(budget or "1min") / count
     course = _course(run)
     results = []
     for g, problem in enumerate(trained.problems):
         with _display() as report:
-            found = trained.evaluate(
+            found = (trained.evaluate_states if excited else trained.evaluate)(
                 geometry=g,
                 budget=seconds,
                 steps=steps,
@@ -139,37 +152,74 @@ def evaluate(
         result = {"positions_bohr": problem.molecule.nuclei.tolist()}
         result |= dataclasses.asdict(found) | {"verdict": verdict} | numbers
         if not forces:
-            del result["forces_Ha_per_bohr"], result["forces_stderr"]
+            result = {name: value for name, value in result.items() if "forces" not in name}
         results.append(result)
     _plot(run, course, references if count == 1 else {})
     from huozi.files import write_json
 
     whole = results[0] if count == 1 else {"geometries": results}
     write_json(run / "evaluation.json", whole)
-    typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(_words, results)))
+    words = _words_of_states if excited else _words
+    typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(words, results)))
 
 
 def _words(result: dict[str, Any]) -> str:
     from huozi.report import value_with_error
 
-    energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
     forces = zip(result.get("forces_Ha_per_bohr", []), result.get("forces_stderr", []))
-    places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
     spin = value_with_error(result["spin_squared"], result["spin_squared_stderr"])
     lines = [
+        *_sampling(result, "energy"),
+        f"spin, ⟨S²⟩       {spin}",
+        f"dipole moment    {_vector(result['dipole_au'], result['dipole_stderr'])} e bohr",
+        *(f"{f'force {k}':<16} {_vector(*row)} Ha/bohr" for k, row in enumerate(forces, 1)),
+        *_conclusion(result),
+    ]
+    return "\n".join(lines)
+
+
+def _words_of_states(result: dict[str, Any]) -> str:
+    from huozi.report import value_with_error
+    from huozi.units import HARTREE
+
+    states = result["states"]
+
+    def column(name: str, error: str, scale: float = 1.0) -> list[str]:
+        pairs = zip(states[name], states[error])
+        return [value_with_error(scale * v, scale * e) if e else "" for v, e in pairs]
+
+    rows = zip(
+        column("energy_Ha", "energy_stderr"),
+        column("excitation_Ha", "excitation_stderr", HARTREE),
+        column("spin_squared", "spin_squared_stderr"),
+        column("oscillator_strength", "oscillator_strength_stderr"),
+    )
+    head = ("energy, Ha", "above the first, eV", "⟨S²⟩", "oscillator strength")
+    table = [("state", *head), *((str(k), *row) for k, row in enumerate(rows, 1))]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    lines = ["  ".join(f"{v:<{w}}" for v, w in zip(row, widths)).rstrip() for row in table]
+    return "\n".join([*_sampling(result, "sum of energies"), *lines, *_conclusion(result)])
+
+
+def _sampling(result: dict[str, Any], name: str) -> list[str]:
+    """Lines on the nuclei, the energy, which is called `name`, and how it was sampled."""
+    from huozi.report import value_with_error
+
+    energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
+    places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
+    return [
         f"nuclei           {places} bohr",
-        f"energy           {energy} Ha",
+        f"{name:<16} {energy} Ha",
         f"variance         {result['variance_Ha2']:.3g} Ha²",
         f"autocorrelation  {result['autocorrelation_time']:.1f} samples",
         f"acceptance       {result['acceptance']:.2f}",
         f"samples          {result['samples']:,} in {result['seconds']:.0f} s",
-        f"spin, ⟨S²⟩       {spin}",
-        f"dipole moment    {_vector(result['dipole_au'], result['dipole_stderr'])} e bohr",
-        *(f"{f'force {k}':<16} {_vector(*row)} Ha/bohr" for k, row in enumerate(forces, 1)),
-        *(f"{name:<16} {value:.6f} Ha" for name, value in result["references_Ha"].items()),
-        result["verdict"],
     ]
-    return "\n".join(lines)
+
+
+def _conclusion(result: dict[str, Any]) -> list[str]:
+    references = result["references_Ha"].items()
+    return [*(f"{name:<16} {value:.6f} Ha" for name, value in references), result["verdict"]]
 
 
 def _vector(values: list[float], errors: list[float]) -> str:

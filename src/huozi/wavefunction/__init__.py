@@ -1,6 +1,7 @@
 """The Schrödinger equation of molecules, by neural wave functions and Monte Carlo."""
 
-from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
+from huozi.wavefunction.excited import States
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.lapnet import LapNet
 from huozi.wavefunction.molecule import Molecule
@@ -25,12 +26,15 @@ __all__ = [
     "Problem",
     "Psiformer",
     "State",
+    "States",
+    "StatesEstimate",
     "TrainConfig",
     "Trained",
     "build",
     "chain_average",
     "energy_against_time",
     "evaluate",
+    "evaluate_states",
     "hartree_fock",
     "judge",
     "load_run",

@@ -21,7 +21,7 @@ from huozi.wavefunction import determinants as slater
 from huozi.wavefunction import features, jastrow, jets
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
-from huozi.wavefunction.orbitals import Basis, HartreeFock, hartree_fock
+from huozi.wavefunction.orbitals import Basis, hartree_fock
 
 Array = jax.Array
 Params = dict[str, Any]
@@ -79,9 +79,11 @@ class Ansatz(ABC):
         d, inputs = self.width, 5 * len(self.charges) + 1
         layers = self.init_layers(matrix)
         basis = self.basis
-        start = HartreeFock(0.0, np.zeros((basis.size, basis.size)), basis.init(1.0))
-        start = hartree_fock(molecule, basis) if molecule else start
-        coefficients = self.coefficients(start.orbitals)
+        orbitals, exponents = np.zeros((basis.size, basis.size)), basis.init(1.0)
+        if molecule:
+            start = hartree_fock(molecule, basis)
+            orbitals, exponents = start.orbitals, start.exponents
+        coefficients = self.coefficients(orbitals)
         params = {
             "cusp": jastrow.init_cusp(),
             "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
@@ -92,7 +94,7 @@ class Ansatz(ABC):
                 for spin, chosen in coefficients.items()
             },
             "coefficients": coefficients,
-            "basis": start.exponents,
+            "basis": exponents,
             "weights": np.eye(self.determinants)[0],
         }
         return jax.tree.map(jnp.asarray, params)

@@ -37,6 +37,42 @@ def configurations(up: int, down: int, orbitals: int, count: int) -> tuple[np.nd
     )
 
 
+def excitations(
+    up: int, down: int, levels: np.ndarray, states: int, count: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Occupied orbitals of `count` determinants, (count, up) and (count, down), of every state.
+
+    The ground state has those of `configurations`. State k starts from the k-th excitation of one
+    electron by the energies of the orbitals, `levels`; its other determinants are those next in
+    energy, above all the same excitation of the other spin: both together are singlet or triplet.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer excitations than states.
+    """
+    first = (list(range(up)), list(range(down)))
+    found = []
+    for spin, occupied in enumerate((up, down)):
+        for i, empty in np.ndindex(occupied, len(levels) - occupied):
+            moved = [list(each) for each in first]
+            moved[spin][i] = occupied + empty
+            found.append((levels[occupied + empty] - levels[i], moved))
+    found.sort(key=lambda each: each[0])
+    if len(found) < states - 1:
+        raise ValueError(
+            f"{states} states are asked for; the starting orbitals allow {len(found) + 1}"
+        )
+    sets = [configurations(up, down, len(levels), count)]
+    for chosen in found[: states - 1]:
+        near = sorted(found, key=lambda each: (each is not chosen, abs(each[0] - chosen[0])))
+        used = ([moved for _, moved in near] + [chosen[1]] * count)[:count]
+        shapes = zip(zip(*used), (up, down))
+        both = [np.array(spin, int).reshape(count, n) for spin, n in shapes]
+        sets.append((both[0], both[1]))
+    return sets
+
+
 def log_sum(up: Value | None, down: Value | None, weights: Array) -> tuple[Array | None, Value]:
     """Logarithm of |sum_k w_k det(up_k) det(down_k)|.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from huozi.arrays import jax
+from huozi.wavefunction.excited import spectrum
 from huozi.wavefunction.observables import Observables, spin_squared
 from huozi.wavefunction.optimize import Problem
 from huozi.wavefunction.sampler import equilibrate
@@ -65,73 +66,197 @@ class Estimate:
     spin_squared_stderr: float
 
 
+@dataclass(frozen=True)
+class StatesEstimate:
+    """Result of an evaluation of several states.
+
+    Parameters
+    ----------
+    energy_Ha, stderr_Ha, variance_Ha2, autocorrelation_time
+        Of the sum of the energies of all states, as in `Estimate`.
+    acceptance, seconds, samples, lost, seed
+        As in `Estimate`; a sample is a configuration of the electrons of every state.
+    states : dict of lists
+        The fields of `Spectrum`, one number for each state: energies, excitations (hartree), <S^2>,
+        oscillator strengths, and the standard error of each.
+    """
+
+    energy_Ha: float
+    stderr_Ha: float
+    variance_Ha2: float
+    autocorrelation_time: float
+    acceptance: float
+    seconds: float
+    samples: int
+    lost: int
+    seed: int
+    states: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One configuration of every walker.
+
+    Parameters
+    ----------
+    x : (B, N, 3) array
+    energies : (B,) array
+        Local energies, hartree.
+    terms : ForceTerms or Matrices
+        See `Problem.measure`.
+    acceptance : float
+    spin_due : bool
+        Whether S^2, which costs one evaluation of psi and one more for every pair of opposite
+        spins, is to be measured: so often that it takes less than a tenth of the moves.
+    """
+
+    x: Array
+    energies: np.ndarray
+    terms: Any
+    acceptance: float
+    spin_due: bool
+
+
+def sampled(
+    problem: Problem,
+    params: Any,
+    x: Array,
+    width: Array,
+    seed: int,
+    budget: float | None = None,
+    steps: int | None = None,
+    moves: int = 10,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> Iterator[Sample]:
+    """Sample |psi|^2 anew until budget or steps are spent; see `evaluate`."""
+    if (budget is None) == (steps is None):
+        raise ValueError("an evaluation needs either a budget in seconds or a number of steps")
+    begun = time.monotonic()
+    key = jax.random.key(seed)
+    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
+    evaluations = 1 + problem.molecule.up * problem.molecule.down
+    count, done = 0, 0.0
+    while done < 1 or count < 2:
+        key, use = jax.random.split(key)
+        x, _, acceptance = problem.sweep(params, x, use, width, moves)
+        local, terms = problem.measure(params, x)
+        yield Sample(x, np.asarray(local), terms, float(acceptance), count % evaluations == 0)
+        count += 1
+        done = count / steps if steps else (time.monotonic() - begun) / (budget or 1.0)
+        if report:
+            report({"event": "samples", "step": count, "done": min(1.0, done)})
+
+
 def evaluate(
     problem: Problem,
     params: Any,
     x: Array,
     width: Array,
-    budget: float | None = None,
-    steps: int | None = None,
-    moves: int = 10,
     seed: int | None = None,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
 ) -> Estimate:
     """Sample |psi|^2 anew and average the local energy, the dipole moment, the forces and S^2.
-
-    S^2 takes one evaluation of psi and one more for every pair of opposite spins, and is measured
-    once in so many samples: less than a tenth of the moves between them.
 
     Parameters
     ----------
     x, width : (walkers, N, 3) array, array
         Walkers to start from, and the scale of their moves; equilibrated first.
+    seed : int, optional
+        A fresh one without it.
     budget : float, optional
         Wall time, s.
     steps : int, optional
         Samples of every walker, in place of `budget`.
-    moves : int
-        Metropolis moves between samples.
-    seed : int, optional
-        A fresh one without it.
+    moves : int, optional
+        Metropolis moves between samples, 10 by default.
+    report : callable, optional
+        Called after each sample, for a display.
 
     Raises
     ------
     ValueError
         If neither `budget` nor `steps` is given, or walkers are lost.
     """
-    if (budget is None) == (steps is None):
-        raise ValueError("an evaluation needs either a budget in seconds or a number of steps")
     begun = time.monotonic()
     seed = secrets.randbits(31) if seed is None else seed
-    key = jax.random.key(seed)
-    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
-
     energies, accepted = [], []
     molecule = problem.molecule
-    observables = Observables(
-        np.array(molecule.charges, float), molecule.nuclei, np.array(molecule.field)
-    )
-    evaluations = 1 + molecule.up * molecule.down
-    while True:
-        key, use = jax.random.split(key)
-        x, _, acceptance = problem.sweep(params, x, use, width, moves)
-        local, terms = problem.measure(params, x)
-        energies.append(np.asarray(local))
-        observables.add(energies[-1], terms, np.asarray(x))
-        if (len(energies) - 1) % evaluations == 0:
-            nuclei = molecule.nuclei
-            spin = spin_squared(problem.wave_function, molecule.up, params, nuclei, x)
-            observables.add_spin(np.asarray(spin))
-        accepted.append(float(acceptance))
-        spent = time.monotonic() - begun
-        done = len(energies) / steps if steps else spent / (budget or 1.0)
-        if report:
-            report({"event": "samples", "step": len(energies), "done": min(1.0, done)})
-        if done >= 1 and len(energies) >= 2:
-            break
+    nuclei = molecule.nuclei
+    observables = Observables(np.array(molecule.charges, float), nuclei, np.array(molecule.field))
+    for sample in sampled(problem, params, x, width, seed, **options):
+        energies.append(sample.energies)
+        accepted.append(sample.acceptance)
+        observables.add(sample.energies, sample.terms, np.asarray(sample.x))
+        if sample.spin_due:
+            psi = problem.wave_function
+            observables.add_spin(
+                np.asarray(spin_squared(psi, molecule.up, params, nuclei, sample.x))
+            )
     spent = time.monotonic() - begun
     found = _estimate(np.array(energies), observables, accepted, spent, seed)
     return replace(found, forces_Ha_per_bohr=[], forces_stderr=[]) if molecule.potentials else found
+
+
+def evaluate_states(
+    problem: Problem,
+    params: Any,
+    x: Array,
+    width: Array,
+    seed: int | None = None,
+    **options: Any,
+) -> StatesEstimate:
+    """Sample the wave function of several states (`excited.py`): energies, S^2, strengths.
+
+    Parameters and errors are those of `evaluate`; walkers are (walkers, K N, 3).
+    """
+    begun = time.monotonic()
+    seed = secrets.randbits(31) if seed is None else seed
+    states, molecule = problem.wave_function, problem.molecule
+    energies, accepted, spins = [], [], 0
+    energy = place = spin = np.zeros(())
+    for sample in sampled(problem, params, x, width, seed, **options):
+        energies.append(sample.energies)
+        accepted.append(sample.acceptance)
+        energy = energy + np.asarray(sample.terms.energy)
+        place = place + np.asarray(sample.terms.place)
+        if sample.spin_due:
+            spin = spin + np.asarray(states.spin(params, molecule.nuclei, sample.x))
+            spins += 1
+    fine, lost = _finite(np.array(energies))
+    count = len(energies)
+    own = molecule.nuclear_energy * np.eye(states.count)
+    found = spectrum(energy[fine] / count + own, place[fine] / count, spin[fine] / spins)
+    mean = chain_average(np.array(energies)[:, fine])
+    return StatesEstimate(
+        mean.value,
+        mean.error,
+        mean.variance,
+        mean.autocorrelation_time,
+        float(np.mean(accepted)),
+        time.monotonic() - begun,
+        np.array(energies).size,
+        lost,
+        seed,
+        {name: values.tolist() for name, values in found._asdict().items()},
+    )
+
+
+def _finite(energies: np.ndarray) -> tuple[np.ndarray, int]:
+    """Chains whose energies (times, chains) are all finite, and the number of those that are not.
+
+    Raises
+    ------
+    ValueError
+        If there are many.
+    """
+    fine = np.isfinite(energies).all(0)
+    lost = int((~np.isfinite(energies)).sum())
+    if lost > 1e-3 * energies.size:
+        raise ValueError(
+            f"{lost} of {energies.size} local energies are not finite; "
+            "the wave function has broken down: train again with precision float64"
+        )
+    return fine, lost
 
 
 def _estimate(
@@ -141,13 +266,7 @@ def _estimate(
     seconds: float,
     seed: int,
 ) -> Estimate:
-    fine = np.isfinite(energies).all(0)
-    lost = int((~np.isfinite(energies)).sum())
-    if lost > 1e-3 * energies.size:
-        raise ValueError(
-            f"{lost} of {energies.size} local energies are not finite; "
-            "the wave function has broken down: train again with precision float64"
-        )
+    fine, lost = _finite(energies)
     mean = chain_average(energies[:, fine])
     measured = (
         *observables.dipole(fine),

@@ -25,8 +25,14 @@ BLOCKS = 4
 """The Gram matrix is symmetric: of BLOCKS x BLOCKS blocks only the upper ones are computed."""
 
 
+STIFF = 256
+"""Parameters that change log|psi| most, whose products are summed in float64. Coefficients of
+diffuse functions make nearly all of the matrix where such functions are, above all for excited
+states, and what float32 loses of them can be more than what all the others are."""
+
 ROUNDING = 3e-8
-"""Of the largest eigenvalue: errors of the others, some five times what is found."""
+"""Of the largest eigenvalue of what is summed in float32: errors of the others, some five times
+what is found."""
 
 
 class Direction(NamedTuple):
@@ -72,9 +78,11 @@ def spring(
     o = jax.lax.optimization_barrier(o)  # or it is computed again in every product
     wanted = -(energies - energies.mean(1, keepdims=True)).ravel() * root
     left = wanted - momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
-    products = gram(o).astype(jnp.float64)
+    _, stiff = jax.lax.top_k(jnp.square(o).sum(0), min(STIFF, o.shape[1]))
+    products = gram(o.at[:, stiff].set(0)).astype(jnp.float64)
     # Rounding in float32 must not make the matrix indefinite; one far walker can dominate it.
     damping = damping + ROUNDING * jnp.trace(products)
+    products += gram(o[:, stiff].astype(jnp.float64))
     # Centring leaves the vector of ones without a derivative; the last term makes it harmless.
     matrix = products + damping * jnp.eye(walkers) + 1 / walkers
     # One vector of random signs estimates the trace of the inverse; walkers are in no order.

@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from huozi.arrays import AXIS, device_mesh, jax, jnp
 from huozi.wavefunction import jets, sampler
 from huozi.wavefunction.core_potential import CorePotential, core_energy
+from huozi.wavefunction.excited import Matrices, States, copies
 from huozi.wavefunction.geometries import select, spread, stack
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.molecule import Molecule
@@ -103,14 +104,19 @@ class Problem:
         """Local energies of walkers (B, N, 3), hartree."""
         return self.measure(params, x)[0]
 
-    def measure(self, params: Params, x: Array) -> tuple[Array, ForceTerms]:
-        """Local energies of walkers (B, N, 3), hartree, and terms of the forces (B, M, 3)."""
-        charges, nuclei = _arrays(self.molecule)
+    def measure(self, params: Params, x: Array) -> tuple[Array, ForceTerms | Matrices]:
+        """Local energies of walkers (B, N, 3), hartree, and what other observables come from.
+
+        That is terms of the forces (B, M, 3); of several states, whose walkers are (B, K N, 3) and
+        whose energies are added, the matrices (B, K, K) of `excited.py`.
+        """
+        molecule = self.molecule
+        charges, nuclei = _arrays(molecule)
         shape = (min(self.chunk, x.shape[0] // self.devices), self.devices)
-        form = (self.wave_function, shape, self.molecule.potentials)
-        electronic, terms = _measure(*form, params, charges, nuclei, x)
-        in_field = x.sum(1) @ np.array(self.molecule.field)  # the charge of an electron is -1
-        return electronic + in_field + self.molecule.nuclear_energy, terms
+        form = (self.wave_function, shape, molecule.potentials)
+        field = np.array(molecule.field)
+        electronic, terms = _measure(*form, params, charges, nuclei, field, x)
+        return electronic + copies(self.wave_function) * molecule.nuclear_energy, terms
 
     def sweep(
         self, params: Params, x: Array, key: Array, width: Array, moves: int
@@ -146,26 +152,37 @@ def _measure(
     params: Params,
     charges: Array,
     nuclei: Array,
+    field: Array,
     x: Array,
-) -> tuple[Array, ForceTerms]:
+) -> tuple[Array, ForceTerms | Matrices]:
     chunk, devices = shape
 
-    def share(params: Params, charges: Array, nuclei: Array, x: Array) -> tuple[Array, ForceTerms]:
-        def one(r: Array) -> tuple[Array, ForceTerms]:
-            jet = wave_function.log_psi(params, nuclei, jets.seed(r))
+    def share(
+        params: Params, charges: Array, nuclei: Array, field: Array, x: Array
+    ) -> tuple[Array, ForceTerms | Matrices]:
+        def local(psi: Any, own: Params, r: Array) -> tuple[Array, jets.Jet]:
+            jet = psi.log_psi(own, nuclei, jets.seed(r))
             energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
+            energy += (r @ field).sum()  # the charge of an electron is -1
             if potentials:
-                psi = functools.partial(wave_function.sign_and_log, params, nuclei)
-                energy += core_energy(potentials, nuclei, r, psi)
+                value = functools.partial(psi.sign_and_log, own, nuclei)
+                energy += core_energy(potentials, nuclei, r, value)
+            return energy, jet
+
+        def one(r: Array) -> tuple[Array, ForceTerms | Matrices]:
+            if isinstance(wave_function, States):
+                found = wave_function.matrices(lambda *at: local(*at)[0], params, nuclei, r)
+                return jnp.trace(found.energy), found
+            energy, jet = local(wave_function, params, r)
             return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
 
         return jax.lax.map(one, x, batch_size=chunk)
 
     if (mesh := device_mesh(devices)) is not None:
         whole, split = PartitionSpec(), PartitionSpec(AXIS)
-        specs = (whole, whole, whole, split)
+        specs = (whole, whole, whole, whole, split)
         share = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=split)
-    return share(params, charges, nuclei, x)
+    return share(params, charges, nuclei, field, x)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -326,12 +343,17 @@ def start_state(
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     rng = np.random.default_rng([settings.seed, 1])
     walkers = settings.walkers // len(problems)
+
+    def initial(molecule: Molecule) -> Array:
+        each = range(copies(wave_function))
+        return jnp.concatenate([sampler.initial_walkers(rng, molecule, walkers) for _ in each], 1)
+
     return State(
         params,
         params,
         jnp.asarray(np.zeros(size)),
         jnp.asarray(1.0),
-        jnp.stack([sampler.initial_walkers(rng, m, walkers) for m in molecules]),
+        jnp.stack([initial(molecule) for molecule in molecules]),
         jnp.asarray(np.full(len(problems), 0.5)),
         jax.random.key_data(jax.random.key(settings.seed)),
         jnp.asarray(0),

@@ -122,18 +122,27 @@ class HartreeFock:
         Occupied and empty orbitals by energy, in the rounded Slater basis.
     exponents : dict
         Parameters of that basis.
+    levels : (n,) array
+        Energies of the orbitals, hartree.
+    missing : (n,) array
+        Part of each orbital, of its norm, that the basis cannot form.
     """
 
     energy: float
     orbitals: np.ndarray
     exponents: Params
+    levels: np.ndarray
+    missing: np.ndarray
 
 
-def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -> HartreeFock:
+def hartree_fock(
+    molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz", excited: bool = False
+) -> HartreeFock:
     """Solve Hartree-Fock with PySCF and fit its orbitals in the rounded Slater basis.
 
     Far away every wave function falls like exp(-sqrt(2 I) r); the ionisation energy I is that of
-    the highest occupied orbital (Koopmans). Softer functions would only add tails of high energy.
+    the highest occupied orbital (Koopmans). Softer functions would only add tails of high energy,
+    unless the electron is `excited`.
 
     Raises
     ------
@@ -147,7 +156,8 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
     points, weights = grids.coords, grids.weights
     target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff
     highest = mean_field.mo_energy[mean_field.mo_occ > 0].max()
-    exponents = basis.init(np.sqrt(2 * max(-highest, WEAKEST_BINDING)))
+    binding = WEAKEST_BINDING if excited else max(-highest, WEAKEST_BINDING)
+    exponents = basis.init(np.sqrt(2 * binding))
     design = cusped_basis(molecule, basis, exponents, points)
     root = np.sqrt(np.abs(weights) * _core_weights(molecule, basis, points))[:, None]
     norms = np.linalg.norm(root * design, axis=0)
@@ -156,7 +166,10 @@ def hartree_fock(molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz") -
     fitted = vt.T @ (damped[:, None] * (u.T @ (root * target))) / norms[:, None]
     # Signs are arbitrary; a rule makes them the same in neighbouring geometries.
     signs = np.where(np.arange(basis.size, 0, -1) @ fitted < 0, -1.0, 1.0)
-    return HartreeFock(float(mean_field.e_tot), signs * fitted, exponents)
+    target, rest = root * target, root * (target - design @ fitted)
+    missing = np.linalg.norm(rest, axis=0) / np.linalg.norm(target, axis=0)
+    energy, levels = float(mean_field.e_tot), mean_field.mo_energy
+    return HartreeFock(energy, signs * fitted, exponents, levels, missing)
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from huozi.workflow import Duration, read_settings
 
@@ -28,6 +28,15 @@ class AnsatzConfig(BaseModel):
     precision: Literal["float32", "float64"] = Field(
         "float32", description="Of the network; orbitals, determinants and sums are float64."
     )
+    states: int = Field(
+        1, ge=1, description="Lowest states of the given spin projection, found at once."
+    )
+
+    @model_validator(mode="after")
+    def _determinants_for_states(self) -> Self:
+        if self.states > 1 and self.kind == "pairproduct":
+            raise ValueError("several states start from determinants, which pairproduct has not")
+        return self
 
 
 class TrainConfig(BaseModel):

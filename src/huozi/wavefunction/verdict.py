@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from huozi.wavefunction.evaluate import Estimate
+from huozi.wavefunction.evaluate import Estimate, StatesEstimate
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.orbitals import run_pyscf
 from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
@@ -43,7 +43,9 @@ def reference_energies(molecule: Molecule) -> dict[str, float]:
 
 
 def judge(
-    estimate: Estimate, steps: Sequence[dict[str, Any]], references: dict[str, float]
+    estimate: Estimate | StatesEstimate,
+    steps: Sequence[dict[str, Any]],
+    references: dict[str, float],
 ) -> tuple[str, dict[str, Any]]:
     """Say whether the energy is converged, and the numbers behind it.
 
@@ -52,7 +54,8 @@ def judge(
     steps : sequence of dict
         The ``steps`` events of the run.
     references : dict
-        Energies by name, hartree.
+        Energies of the ground state by name, hartree. Of several states the first is compared
+        with them, and everything else looks at the sum.
 
     Returns
     -------
@@ -84,12 +87,15 @@ def judge(
         gap = estimate.energy_Ha - found[0]
         if gap > 1e-3 + 2 * found[1]:
             notes.append(f"extrapolation to zero variance lies {gap * 1e3:.1f} mHa lower")
+    ground, error = estimate.energy_Ha, estimate.stderr_Ha
+    if isinstance(estimate, StatesEstimate):
+        ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
     for name, energy in references.items():
-        if estimate.energy_Ha > energy + 3 * estimate.stderr_Ha:
-            notes.append(f"{name} is lower, by {(estimate.energy_Ha - energy) * 1e3:.2f} mHa")
+        if ground > energy + 3 * error:
+            notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
     if notes:
         return "not converged: " + "; ".join(
             notes
         ) + "; run train again with a larger budget", numbers
-    below = [f"{(e - estimate.energy_Ha) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
+    below = [f"{(e - ground) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
     return "converged: no drift" + "".join(", " + text for text in below), numbers

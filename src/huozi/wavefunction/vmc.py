@@ -16,7 +16,8 @@ from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.core_potential import CorePotential
-from huozi.wavefunction.evaluate import Estimate, evaluate
+from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
+from huozi.wavefunction.excited import States, copies
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
 from huozi.wavefunction.lapnet import LapNet
@@ -73,10 +74,34 @@ class Trained:
     seconds: float
 
     def evaluate(self, geometry: int = 0, **options: Any) -> Estimate:
-        """Evaluate the averaged parameters at one geometry; see `huozi.wavefunction.evaluate`."""
+        """Evaluate the averaged parameters at one geometry; see `huozi.wavefunction.evaluate`.
+
+        Raises
+        ------
+        ValueError
+            If the wave function is one of several states.
+        """
+        if copies(self.problems[geometry].wave_function) > 1:
+            raise ValueError("this wave function is of several states: use evaluate_states")
+        return evaluate(*self._at(geometry), **options)
+
+    def evaluate_states(self, geometry: int = 0, **options: Any) -> StatesEstimate:
+        """Evaluate all states; see `huozi.wavefunction.evaluate_states`.
+
+        Raises
+        ------
+        ValueError
+            If the wave function is one of a single state.
+        """
+        if copies(self.problems[geometry].wave_function) == 1:
+            raise ValueError("this wave function is of one state: use evaluate")
+        return evaluate_states(*self._at(geometry), **options)
+
+    def _at(self, geometry: int) -> tuple[Problem, Any, jax.Array, jax.Array]:
+        """Problem, averaged parameters, walkers and width of one geometry."""
         state, problem = self.state, self.problems[geometry]
         params = select(problem.wave_function, state.average, geometry)
-        return evaluate(problem, params, state.x[geometry], state.width[geometry], **options)
+        return problem, params, state.x[geometry], state.width[geometry]
 
 
 @dataclass(frozen=True)
@@ -113,7 +138,8 @@ class VMC:
                     f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
                     f"({other.up} + {other.down})"
                 )
-        chunk = chunk or min(64, max(8, 1024 // first.electrons**2))
+        electrons = first.electrons * copies(self.wave_function)
+        chunk = chunk or min(64, max(8, 1024 // electrons**2))
         return tuple(Problem(each, self.wave_function, chunk, devices) for each in molecules)
 
     def train(
@@ -150,7 +176,8 @@ def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC
     kind = KINDS[ansatz.kind]
     sizes = ansatz.model_dump(include={field.name for field in dataclasses.fields(kind)})
     first = molecules if isinstance(molecules, Molecule) else molecules[0]
-    return VMC(molecules, kind.for_molecule(first, **sizes))
+    single = kind.for_molecule(first, **sizes)
+    return VMC(molecules, States(single, ansatz.states) if ansatz.states > 1 else single)
 
 
 def load_run(path: str | Path) -> Trained:
@@ -279,9 +306,10 @@ class _Session:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
         free = ("budget", "steps", "checkpoint_every", "devices", "chunk")
         wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
-        there = {f"training.{n}": v for n, v in found.get("training", {}).items()}
+        # By way of the settings, as below of a molecule: older folders lack what was added since.
+        old_training = TrainConfig.model_validate(found.get("training", {}))
+        there = {f"training.{n}": v for n, v in old_training.model_dump(mode="json").items()}
         wanted["molecules"] = described["molecules"]
-        # By way of a molecule: folders of older versions lack what has been added since.
         old = [_molecule_from(each) for each in found.get("molecules", [])]
         there["molecules"] = [_plain(dataclasses.asdict(each)) for each in old]
         for name, value in wanted.items():

@@ -11,7 +11,7 @@ import pytest
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import AnsatzConfig, Molecule, Problem, States, TrainConfig, build, jets
 from huozi.wavefunction.determinants import excitations
-from huozi.wavefunction.excited import spectrum
+from huozi.wavefunction.excited import spectrum, spin_matrices
 from huozi.wavefunction.hamiltonian import potential_energy
 from tests.cli.test_main import run as command
 
@@ -63,7 +63,7 @@ def test_mixtures_of_eigenfunctions_are_taken_apart():
         local, found = problem.measure(params, x)
         np.testing.assert_allclose(local, -0.75, atol=1e-6)
         place += np.asarray(found.place) / 40
-    spin = np.asarray(problem.wave_function.spin(params, HYDROGEN.nuclei, x))
+    spin = np.asarray(spin_matrices(problem.wave_function, params, HYDROGEN.nuclei, x))
     energy = np.asarray(found.energy)
     states = spectrum(energy, place, spin)
     np.testing.assert_allclose(states.energy_Ha, [-0.5, -0.125, -0.125], atol=1e-8)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from huozi.arrays import jax
-from huozi.wavefunction.excited import spectrum
+from huozi.wavefunction.excited import spectrum, spin_matrices
 from huozi.wavefunction.observables import Observables, spin_squared
 from huozi.wavefunction.optimize import Problem
 from huozi.wavefunction.sampler import equilibrate
@@ -21,8 +21,8 @@ Array = jax.Array
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Result of an evaluation.
+class Energy:
+    """An energy, and how it was sampled.
 
     Parameters
     ----------
@@ -40,6 +40,25 @@ class Estimate:
     lost : int
         Samples whose energy was not finite; they are left out.
     seed : int
+    """
+
+    energy_Ha: float
+    stderr_Ha: float
+    variance_Ha2: float
+    autocorrelation_time: float
+    acceptance: float
+    seconds: float
+    samples: int
+    lost: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Estimate(Energy):
+    """Result of an evaluation.
+
+    Parameters
+    ----------
     dipole_au, dipole_stderr : list of float
         Dipole moment from the origin of the coordinates, e bohr, and its standard errors.
     forces_Ha_per_bohr, forces_stderr : list of lists of float
@@ -49,15 +68,6 @@ class Estimate:
         <S^2>, S (S + 1) for a pure spin state, and its standard error.
     """
 
-    energy_Ha: float
-    stderr_Ha: float
-    variance_Ha2: float
-    autocorrelation_time: float
-    acceptance: float
-    seconds: float
-    samples: int
-    lost: int
-    seed: int
     dipole_au: list[float]
     dipole_stderr: list[float]
     forces_Ha_per_bohr: list[list[float]]
@@ -67,29 +77,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class StatesEstimate:
-    """Result of an evaluation of several states.
+class StatesEstimate(Energy):
+    """Result of an evaluation of several states; the energy is the sum of theirs.
 
     Parameters
     ----------
-    energy_Ha, stderr_Ha, variance_Ha2, autocorrelation_time
-        Of the sum of the energies of all states, as in `Estimate`.
-    acceptance, seconds, samples, lost, seed
-        As in `Estimate`; a sample is a configuration of the electrons of every state.
     states : dict of lists
         The fields of `Spectrum`, one number for each state: energies, excitations (hartree), <S^2>,
         oscillator strengths, and the standard error of each.
     """
 
-    energy_Ha: float
-    stderr_Ha: float
-    variance_Ha2: float
-    autocorrelation_time: float
-    acceptance: float
-    seconds: float
-    samples: int
-    lost: int
-    seed: int
     states: dict[str, list[float]]
 
 
@@ -192,8 +189,14 @@ def evaluate(
             observables.add_spin(
                 np.asarray(spin_squared(psi, molecule.up, params, nuclei, sample.x))
             )
-    spent = time.monotonic() - begun
-    found = _estimate(np.array(energies), observables, accepted, spent, seed)
+    energy, fine = _averaged(energies, accepted, begun, seed)
+    names = [field.name for field in fields(Estimate)][len(energy) :]
+    measured = (
+        *observables.dipole(fine),
+        *observables.forces(fine),
+        *observables.spin_squared(fine),
+    )
+    found = Estimate(**energy, **{n: values.tolist() for n, values in zip(names, measured)})
     return replace(found, forces_Ha_per_bohr=[], forces_stderr=[]) if molecule.potentials else found
 
 
@@ -220,35 +223,27 @@ def evaluate_states(
         energy = energy + np.asarray(sample.terms.energy)
         place = place + np.asarray(sample.terms.place)
         if sample.spin_due:
-            spin = spin + np.asarray(states.spin(params, molecule.nuclei, sample.x))
+            spin = spin + np.asarray(spin_matrices(states, params, molecule.nuclei, sample.x))
             spins += 1
-    fine, lost = _finite(np.array(energies))
+    summed, fine = _averaged(energies, accepted, begun, seed)
     count = len(energies)
     own = molecule.nuclear_energy * np.eye(states.count)
     found = spectrum(energy[fine] / count + own, place[fine] / count, spin[fine] / spins)
-    mean = chain_average(np.array(energies)[:, fine])
-    return StatesEstimate(
-        mean.value,
-        mean.error,
-        mean.variance,
-        mean.autocorrelation_time,
-        float(np.mean(accepted)),
-        time.monotonic() - begun,
-        np.array(energies).size,
-        lost,
-        seed,
-        {name: values.tolist() for name, values in found._asdict().items()},
-    )
+    named = {name: values.tolist() for name, values in found._asdict().items()}
+    return StatesEstimate(**summed, states=named)
 
 
-def _finite(energies: np.ndarray) -> tuple[np.ndarray, int]:
-    """Chains whose energies (times, chains) are all finite, and the number of those that are not.
+def _averaged(
+    samples: list[np.ndarray], accepted: list[float], begun: float, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Fill the fields of `Energy`, and mask the chains whose energies are all finite.
 
     Raises
     ------
     ValueError
-        If there are many.
+        If many are not.
     """
+    energies = np.array(samples)
     fine = np.isfinite(energies).all(0)
     lost = int((~np.isfinite(energies)).sum())
     if lost > 1e-3 * energies.size:
@@ -256,32 +251,16 @@ def _finite(energies: np.ndarray) -> tuple[np.ndarray, int]:
             f"{lost} of {energies.size} local energies are not finite; "
             "the wave function has broken down: train again with precision float64"
         )
-    return fine, lost
-
-
-def _estimate(
-    energies: np.ndarray,
-    observables: Observables,
-    accepted: list[float],
-    seconds: float,
-    seed: int,
-) -> Estimate:
-    fine, lost = _finite(energies)
     mean = chain_average(energies[:, fine])
-    measured = (
-        *observables.dipole(fine),
-        *observables.forces(fine),
-        *observables.spin_squared(fine),
-    )
-    return Estimate(
+    found = Energy(
         mean.value,
         mean.error,
         mean.variance,
         mean.autocorrelation_time,
         float(np.mean(accepted)),
-        seconds,
-        int(energies.size),
+        time.monotonic() - begun,
+        energies.size,
         lost,
         seed,
-        *(values.tolist() for values in measured),
     )
+    return asdict(found), fine

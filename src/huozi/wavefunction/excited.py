@@ -32,7 +32,7 @@ from huozi.arrays import jax, jnp
 from huozi.wavefunction import determinants as slater
 from huozi.wavefunction import elimination, jets
 from huozi.wavefunction.ansatz import Ansatz
-from huozi.wavefunction.geometries import select, stack
+from huozi.wavefunction.geometries import stack
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.observables import spin_squared
 from huozi.wavefunction.orbitals import hartree_fock
@@ -40,9 +40,6 @@ from huozi.wavefunction.orbitals import hartree_fock
 Array = jax.Array
 Floats = NDArray[np.floating]
 Params = dict[str, Any]
-
-SMALLEST = 1e-100
-"""Floor of |det M| with rows scaled to one: log|Psi| is finite also on the nodes."""
 
 POOR_FIT = 0.5
 """Empty orbitals of which the basis misses more are not used: d functions, mostly."""
@@ -110,11 +107,11 @@ class States:
         """Logarithm of |Psi| at positions (K N, 3)."""
         return self.sign_and_log(params, nuclei, x)[1]
 
-    def sign_and_log(self, params: Params, nuclei: Array, x: Array) -> tuple[Array, Array]:
+    def sign_and_log(self, params: Params, nuclei: Array, x: Array) -> tuple[Array | None, Array]:
         """Sign and logarithm of |Psi| at positions (K N, 3)."""
         rows, scale = self._rows(params, nuclei, self._copies(x))
-        value = jets.determinant(rows)
-        return jnp.sign(value), jnp.log(jnp.maximum(jnp.abs(value), SMALLEST)) + scale
+        sign, logarithm = slater.log_absolute(jets.determinant(rows))
+        return sign, logarithm + scale
 
     def matrices(
         self,
@@ -131,16 +128,31 @@ class States:
             Of one state, by its parameters, at positions (N, 3).
         x : (K N, 3) array
         """
+        local = functools.partial(local_energy, self.ansatz)
+        energy = self._matrix(lambda own, copy: local(own, copy)[None], params, nuclei, x)[0]
+        return Matrices(energy, self._matrix(lambda _, copy: copy.sum(0), params, nuclei, x))
+
+    def spin(self, params: Params, nuclei: Array, x: Array) -> Array:
+        """S^2 at one configuration (K N, 3), (K, K)."""
+        ansatz = self.ansatz
+
+        def local(own: Params, copy: Array) -> Array:
+            return spin_squared(ansatz, ansatz.up, own, nuclei, copy[None])
+
+        return self._matrix(local, params, nuclei, x)[0]
+
+    def _matrix(self, local: Any, params: Params, nuclei: Array, x: Array) -> Array:
+        """M^-1 M', (n, K, K), of n operators.
+
+        Parameters
+        ----------
+        local : callable
+            Parameters of a state, and positions (N, 3), to the operators' O psi / psi, (n,).
+        """
         copies = self._copies(x)
         rows, _ = self._rows(params, nuclei, copies)
         _, inverse = elimination.determinant_and_inverse(rows)
-        local = self._each(functools.partial(local_energy, self.ansatz), params, copies)
-        places = copies.sum(1).T[:, :, None]
-        return Matrices(inverse @ (local * rows), inverse @ (places * rows))
-
-    def spin(self, params: Params, nuclei: Array, x: Array) -> Array:
-        """S^2 at configurations (B, K N, 3), (B, K, K)."""
-        return _spin(self, params, nuclei, x)
+        return inverse @ (jnp.moveaxis(self._each(local, params, copies), -1, 0) * rows)
 
     def _copies(self, x: Array) -> Array:
         return x.reshape(self.count, -1, 3)
@@ -160,28 +172,15 @@ class States:
         return sign * jnp.exp(log - largest), largest.sum()
 
 
-def copies(wave_function: Any) -> int:
+def copy_count(wave_function: Any) -> int:
     """Count the sets of electrons that a wave function is of: one for each of its states."""
     return wave_function.count if isinstance(wave_function, States) else 1
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _spin(states: States, params: Params, nuclei: Array, x: Array) -> Array:
-    ansatz, walkers = states.ansatz, len(x)
-    copies = x.reshape(walkers * states.count, -1, 3)
-    local = [
-        spin_squared(ansatz, ansatz.up, select(ansatz, params, i), nuclei, copies)
-        for i in range(states.count)
-    ]
-
-    def matrix(copy: Array, local: Array) -> Array:
-        rows, _ = states._rows(params, nuclei, copy)
-        return elimination.determinant_and_inverse(rows)[1] @ (local * rows)
-
-    shape = (walkers, states.count)
-    return jax.vmap(matrix)(
-        copies.reshape(*shape, -1, 3), jnp.stack(local, 1).reshape(*shape, states.count)
-    )
+def spin_matrices(states: States, params: Params, nuclei: Array, x: Array) -> Array:
+    """S^2 at configurations (B, K N, 3), (B, K, K)."""
+    return jax.vmap(lambda r: states.spin(params, nuclei, r))(x)
 
 
 class Spectrum(NamedTuple):
@@ -232,7 +231,10 @@ def spectrum(energy: Floats, place: Floats, spin: Floats) -> Spectrum:
 
 
 def _diagonalise(energy: Floats, place: Floats, spin: Floats) -> Sequence[Floats]:
-    """Energies, excitations, S^2 and oscillator strengths by energy."""
+    """Energies, excitations, S^2 and oscillator strengths by energy.
+
+    Noise makes complex pairs of states of the same energy; their real parts count.
+    """
     values, vectors = np.linalg.eig(energy)
     order = np.argsort(values.real)
     values, vectors = values[order].real, vectors[:, order]

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from huozi.arrays import AXIS, device_mesh, jax, jnp
 from huozi.wavefunction import jets, sampler
 from huozi.wavefunction.core_potential import CorePotential, core_energy
-from huozi.wavefunction.excited import Matrices, States, copies
+from huozi.wavefunction.excited import Matrices, States, copy_count
 from huozi.wavefunction.geometries import select, spread, stack
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.molecule import Molecule
@@ -116,7 +116,7 @@ class Problem:
         form = (self.wave_function, shape, molecule.potentials)
         field = np.array(molecule.field)
         electronic, terms = _measure(*form, params, charges, nuclei, field, x)
-        return electronic + copies(self.wave_function) * molecule.nuclear_energy, terms
+        return electronic + copy_count(self.wave_function) * molecule.nuclear_energy, terms
 
     def sweep(
         self, params: Params, x: Array, key: Array, width: Array, moves: int
@@ -345,7 +345,7 @@ def start_state(
     walkers = settings.walkers // len(problems)
 
     def initial(molecule: Molecule) -> Array:
-        each = range(copies(wave_function))
+        each = range(copy_count(wave_function))
         return jnp.concatenate([sampler.initial_walkers(rng, molecule, walkers) for _ in each], 1)
 
     return State(

@@ -17,7 +17,7 @@ from huozi.wavefunction import checkpoint
 from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.core_potential import CorePotential
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
-from huozi.wavefunction.excited import States, copies
+from huozi.wavefunction.excited import States, copy_count
 from huozi.wavefunction.ferminet import FermiNet
 from huozi.wavefunction.geometries import select
 from huozi.wavefunction.lapnet import LapNet
@@ -81,7 +81,7 @@ class Trained:
         ValueError
             If the wave function is one of several states.
         """
-        if copies(self.problems[geometry].wave_function) > 1:
+        if copy_count(self.problems[geometry].wave_function) > 1:
             raise ValueError("this wave function is of several states: use evaluate_states")
         return evaluate(*self._at(geometry), **options)
 
@@ -93,7 +93,7 @@ class Trained:
         ValueError
             If the wave function is one of a single state.
         """
-        if copies(self.problems[geometry].wave_function) == 1:
+        if copy_count(self.problems[geometry].wave_function) == 1:
             raise ValueError("this wave function is of one state: use evaluate")
         return evaluate_states(*self._at(geometry), **options)
 
@@ -138,7 +138,7 @@ class VMC:
                     f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
                     f"({other.up} + {other.down})"
                 )
-        electrons = first.electrons * copies(self.wave_function)
+        electrons = first.electrons * copy_count(self.wave_function)
         chunk = chunk or min(64, max(8, 1024 // electrons**2))
         return tuple(Problem(each, self.wave_function, chunk, devices) for each in molecules)
 

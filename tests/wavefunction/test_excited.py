@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import AnsatzConfig, Molecule, Problem, States, TrainConfig, build, jets
+from huozi.wavefunction import (
+    AnsatzConfig,
+    Molecule,
+    Problem,
+    States,
+    StatesEstimate,
+    TrainConfig,
+    build,
+    jets,
+    judge,
+)
 from huozi.wavefunction.determinants import excitations
 from huozi.wavefunction.excited import spectrum, spin_matrices
 from huozi.wavefunction.hamiltonian import potential_energy
@@ -177,3 +187,17 @@ def test_helium_and_its_triplet(tmp_path, monkeypatch, capsys):
 def test_pair_products_have_no_states():
     with pytest.raises(ValueError, match="determinants"):
         AnsatzConfig(kind="pairproduct", states=2)
+
+
+@pytest.mark.parametrize(("spin", "mixed"), [(2.0, False), (0.75, False), (1.2, True)])
+def test_the_verdict_names_mixtures_of_spins(spin, mixed):
+    states = {
+        "energy_Ha": [-2.9, -2.1],
+        "energy_stderr": [1e-4, 1e-4],
+        "spin_squared": [0.0, spin],
+        "spin_squared_stderr": [1e-3, 1e-2],
+    }
+    estimate = StatesEstimate(-5.0, 1e-4, 1e-3, 1.0, 0.5, 1.0, 100, 0, 0, states)
+    verdict, _ = judge(estimate, [{"energy_Ha": -5.0, "variance": 0.01}] * 60, {"HF": -2.86})
+    assert ("state 2 is of no pure spin" in verdict) == mixed
+    assert verdict.startswith("not converged" if mixed else "converged")

@@ -15,6 +15,9 @@ from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
 LARGEST_REFERENCE = 80
 """Basis functions up to which CCSD(T) takes seconds."""
 
+LARGEST_IMPURITY = 0.05
+"""Of <S^2>; states further from all S (S + 1) are mixtures of two spins."""
+
 LARGEST_DRIFT_ERROR = 2e-4
 """Hartree; above it a run is too short, or too noisy, to be called converged."""
 
@@ -90,6 +93,7 @@ def judge(
     ground, error = estimate.energy_Ha, estimate.stderr_Ha
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
+        notes += _mixed_spins(estimate)
     for name, energy in references.items():
         if ground > energy + 3 * error:
             notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
@@ -99,3 +103,16 @@ def judge(
         ) + "; run train again with a larger budget", numbers
     below = [f"{(e - ground) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
     return "converged: no drift" + "".join(", " + text for text in below), numbers
+
+
+def _mixed_spins(estimate: StatesEstimate) -> list[str]:
+    """Name states of no pure spin: multiplets that are cut, or a run that is too short."""
+    values, errors = (estimate.states[n] for n in ("spin_squared", "spin_squared_stderr"))
+    pure = np.arange(0, 20) / 2
+    notes = []
+    for k, (value, error) in enumerate(zip(values, errors), 1):
+        if np.abs(pure * (pure + 1) - value).min() > LARGEST_IMPURITY + 3 * error:
+            notes.append(
+                f"state {k} is of no pure spin (<S^2> = {value:.2f}), others may be missing"
+            )
+    return notes

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from huozi.systems import Dataset, Frame, Labels, Split, read, split, write
@@ -64,9 +64,13 @@ def test_groups_stay_together(number, seed):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 6), st.integers(2, 12), st.integers(0, 20))
 def test_blocks_keep_their_distance(gap, block, seed):
-    assume(gap <= block)  # wider gaps can use up all training frames, which is refused
     data = made([150, 130])
-    parts = split(data, (0.6, 0.2, 0.2), by="block", block=block, gap=gap, seed=seed)
+    try:
+        parts = split(data, (0.6, 0.2, 0.2), by="block", block=block, gap=gap, seed=seed)
+    except ValueError as error:  # gaps that reach over several blocks can use up all frames
+        if gap <= 2 * block or "the train part would be empty" not in str(error):
+            raise
+        return
     where = {i: name for name, part in parts.indices.items() for i in part}
     for i, name in where.items():
         for j in range(i + 1, min(i + gap + 1, len(data))):

@@ -173,10 +173,8 @@ def test_helium_and_its_triplet(tmp_path, monkeypatch, capsys):
     code, out, _ = command(
         monkeypatch, capsys, "wavefunction", "evaluate", tmp_path / "he", "--steps", 2
     )
-    assert (code, len([line for line in out.splitlines() if line.startswith(("1 ", "2 "))])) == (
-        0,
-        2,
-    )
+    assert code == 0
+    assert len([line for line in out.splitlines() if line.startswith(("1 ", "2 "))]) == 2
     code, _, err = command(
         monkeypatch, capsys, "wavefunction", "evaluate", tmp_path / "he", "--forces"
     )

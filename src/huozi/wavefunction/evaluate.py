@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -190,13 +190,12 @@ def evaluate(
                 np.asarray(spin_squared(psi, molecule.up, params, nuclei, sample.x))
             )
     energy, fine = _averaged(energies, accepted, begun, seed)
-    names = [field.name for field in fields(Estimate)][len(energy) :]
     measured = (
         *observables.dipole(fine),
         *observables.forces(fine),
         *observables.spin_squared(fine),
     )
-    found = Estimate(**energy, **{n: values.tolist() for n, values in zip(names, measured)})
+    found = Estimate(*astuple(energy), *(values.tolist() for values in measured))
     return replace(found, forces_Ha_per_bohr=[], forces_stderr=[]) if molecule.potentials else found
 
 
@@ -230,13 +229,13 @@ def evaluate_states(
     own = molecule.nuclear_energy * np.eye(states.count)
     found = spectrum(energy[fine] / count + own, place[fine] / count, spin[fine] / spins)
     named = {name: values.tolist() for name, values in found._asdict().items()}
-    return StatesEstimate(**summed, states=named)
+    return StatesEstimate(**asdict(summed), states=named)
 
 
 def _averaged(
     samples: list[np.ndarray], accepted: list[float], begun: float, seed: int
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Fill the fields of `Energy`, and mask the chains whose energies are all finite.
+) -> tuple[Energy, np.ndarray]:
+    """Average the energies, and mask the chains where all of them are finite.
 
     Raises
     ------
@@ -263,4 +262,4 @@ def _averaged(
         lost,
         seed,
     )
-    return asdict(found), fine
+    return found, fine

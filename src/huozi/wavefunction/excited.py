@@ -65,7 +65,7 @@ class States:
     """`count` wave functions of one ansatz as one of `count` copies of the electrons.
 
     As with several geometries the network is shared, and what `of_geometry` names belongs to each
-    state. State k starts from the k-th determinant by orbital energies.
+    state. State k starts from the k-th excitation of Hartree-Fock's determinant.
     """
 
     ansatz: Ansatz
@@ -97,7 +97,6 @@ class States:
             {
                 "coefficients": {s: orbitals[:, o] for s, o in zip(("up", "down"), occupied)},
                 "basis": start.exponents,
-                "weights": np.eye(ansatz.determinants)[0],
             }
             for occupied in sets
         ]
@@ -128,9 +127,12 @@ class States:
             Of one state, by its parameters, at positions (N, 3).
         x : (K N, 3) array
         """
-        local = functools.partial(local_energy, self.ansatz)
-        energy = self._matrix(lambda own, copy: local(own, copy)[None], params, nuclei, x)[0]
-        return Matrices(energy, self._matrix(lambda _, copy: copy.sum(0), params, nuclei, x))
+
+        def local(own: Params, copy: Array) -> Array:
+            return jnp.append(local_energy(self.ansatz, own, copy), copy.sum(0))
+
+        found = self._matrix(local, params, nuclei, x)
+        return Matrices(found[0], found[1:])
 
     def spin(self, params: Params, nuclei: Array, x: Array) -> Array:
         """S^2 at one configuration (K N, 3), (K, K)."""
@@ -216,10 +218,11 @@ def spectrum(energy: Floats, place: Floats, spin: Floats) -> Spectrum:
         Of B independent chains.
     """
     chains = (energy, place, spin)
+    totals = [each.sum(0) for each in chains]
     count = len(energy)
-    whole = _diagonalise(*(each.mean(0) for each in chains))
+    whole = _diagonalise(*(total / count for total in totals))
     without = [
-        _diagonalise(*((each.sum(0) - each[b]) / (count - 1) for each in chains))
+        _diagonalise(*((total - each[b]) / (count - 1) for total, each in zip(totals, chains)))
         for b in range(count)
     ]
     columns = []

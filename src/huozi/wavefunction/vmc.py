@@ -307,7 +307,7 @@ class _Session:
         free = ("budget", "steps", "checkpoint_every", "devices", "chunk")
         wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
         # By way of the settings, as below of a molecule: older folders lack what was added since.
-        old_training = TrainConfig.model_validate(found.get("training", {}))
+        old_training = TrainConfig.read(None, found.get("training"))
         there = {f"training.{n}": v for n, v in old_training.model_dump(mode="json").items()}
         wanted["molecules"] = described["molecules"]
         old = [_molecule_from(each) for each in found.get("molecules", [])]

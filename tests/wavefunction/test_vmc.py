@@ -12,7 +12,7 @@ import yaml
 from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, load_run
+from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, checkpoint, load_run
 from huozi.wavefunction import vmc as module
 from huozi.workflow import RunFolder
 from tests.cli.test_main import run as command
@@ -98,6 +98,13 @@ def test_a_folder_without_what_molecules_gained_since_goes_on(trained, tmp_path)
         del described["molecules"][0][name]
     config.write_text(yaml.safe_dump(described))
     assert build(HELIUM, TINY).train(tmp_path / "old", config=CONFIG).steps == trained.steps
+
+
+def test_parameters_of_another_form_are_refused(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained.path, tmp_path / "old")
+    monkeypatch.setattr(checkpoint, "FORM", checkpoint.FORM + 1)
+    with pytest.raises(ValueError, match="earlier version of huozi"):
+        load_run(tmp_path / "old")
 
 
 @dataclasses.dataclass(frozen=True)

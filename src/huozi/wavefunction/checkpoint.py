@@ -13,6 +13,9 @@ from safetensors.numpy import save_file
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path
 
+FORM = 2
+"""What the parameters of a wave function mean; raised when the same ones mean something else."""
+
 
 def save(path: Path, tree: Any, header: dict[str, Any]) -> None:
     """Write the leaves of a tree, named by their place in it, and a header."""
@@ -21,7 +24,7 @@ def save(path: Path, tree: Any, header: dict[str, Any]) -> None:
         for place, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
     with atomic_path(path) as fresh:
-        save_file(named, fresh, metadata={"huozi": json.dumps(header)})
+        save_file(named, fresh, metadata={"huozi": json.dumps({"form": FORM} | header)})
 
 
 def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
@@ -30,7 +33,8 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     Raises
     ------
     ValueError
-        If the file is damaged, or holds another tree.
+        If the file is damaged, or holds another tree, or was written by a version whose wave
+        functions had another form.
     """
     try:
         with safe_open(path, "numpy") as file:
@@ -43,6 +47,11 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             f"the checkpoint {path} is damaged or of another run ({error}); "
             "delete it to start again"
         ) from error
+    if header.get("form") != FORM:
+        raise ValueError(
+            f"the checkpoint {path} is of an earlier version of huozi, whose orbitals had another "
+            "form; train anew in another folder, or evaluate it by that version"
+        )
     return tree, header
 
 

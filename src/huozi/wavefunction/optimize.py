@@ -26,10 +26,10 @@ from huozi.wavefunction.settings import TrainConfig
 Array = jax.Array
 Params = dict[str, Any]
 
-LEAST_VARIANCE = 0.1
+LEAST_VARIANCE = 0.03
 """Hartree^2; the damping is proportional to the variance of the local energy, but not below."""
 
-LARGEST_FREEDOM = 0.2
+LARGEST_FREEDOM = 0.5
 """Of the walkers' local energies a step may follow this part; the damping grows until it does.
 
 A step that follows most of them fits their noise: the wave function gets worse between walkers.
@@ -37,6 +37,10 @@ A step that follows most of them fits their noise: the wave function gets worse 
 
 DAMPING_PACE = 0.1
 """Change of the logarithm of the damping in a step that follows twice as many."""
+
+CORE_CHARGE = 3
+"""Beyond this charge steps in imaginary time are shorter, in proportion to 1/Z: they are stable
+below 2/(E_max - E), and E_max comes from the cores."""
 
 LAST_RATE = 0.02
 """Of the learning rate; it falls in proportion to what is left of the run, but not below."""
@@ -245,8 +249,7 @@ def make_step(
     problems: Sequence[Problem], settings: TrainConfig
 ) -> Callable[[State, float, float], tuple[State, dict[str, Array]]]:
     """Return a function of the state, the completed part of the run, and a factor of the rate."""
-    # Steps in imaginary time are stable below 2/(E_max - E), and E_max comes from the cores.
-    rate = settings.learning_rate / max(problems[0].molecule.charges)
+    rate = settings.learning_rate * min(1, CORE_CHARGE / max(problems[0].molecule.charges))
     names = ("damping", "momentum", "step_limit", "clip")
     numbers = {name: getattr(settings, name) for name in names}
     wave_function = problems[0].wave_function

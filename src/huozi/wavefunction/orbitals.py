@@ -1,9 +1,9 @@
 """Orbitals in a basis of rounded Slater functions, started from Hartree-Fock.
 
-A basis function exp(-zeta s) or (x, y, z) exp(-zeta s) of a nucleus uses the rounded distance
-s = sqrt(r^2 + 1/Z^2) - 1/Z and is smooth; the cusp factor of `jastrow.py` turns it into a Slater
-function near its own nucleus and gives every orbital the right slope at every nucleus, which
-Gaussians miss.
+A basis function exp(-zeta s) or (x, y, z) exp(-zeta s + Z (r - s)/2) of a nucleus uses the rounded
+distance s = sqrt(r^2 + 1/Z^2) - 1/Z. The cusp factor exp(-Z (r - s)) of `jastrow.py` turns those of
+zeta = Z and Z/2 into the hydrogen-like 1s and 2p, exactly, and gives every orbital the right slope
+at every nucleus, which Gaussians miss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.features import rounded, to_nuclei
+from huozi.wavefunction.features import distance, kinked, rounded, to_nuclei
 from huozi.wavefunction.jastrow import nuclear_cusp
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
@@ -73,9 +73,14 @@ class Basis:
         return np.repeat(np.arange(len(self.charges)), P_SHELLS)
 
     @property
+    def atoms(self) -> np.ndarray:
+        """Nucleus of each function."""
+        return np.concatenate([self.s_atom, np.repeat(self.p_atom, 3)])
+
+    @property
     def size(self) -> int:
         """Number of functions."""
-        return len(self.s_atom) + 3 * len(self.p_atom)
+        return len(self.atoms)
 
     def init(self, decay: float) -> Params:
         """Logarithms of the exponents: even-tempered, from `decay` up to Z (s) and Z/2 (p).
@@ -89,8 +94,15 @@ class Basis:
         p = [_ladder(decay, z / 2, P_SHELLS) for z in self.charges]
         return {"s": np.concatenate(s), "p": np.concatenate(p)}
 
-    def values(self, params: Params, vectors: Value, r2: Value) -> Value:
-        """All functions at all electrons, (N, size)."""
+    def values(self, params: Params, nuclei: Array, vectors: Value, r2: Value) -> Value:
+        """All functions at all electrons, (N, size), with kinks at other nuclei (`kinked`)."""
+
+        def own(vectors: Value, r2: Value) -> Value:
+            return self._around_own_nuclei(params, vectors, r2)
+
+        return kinked(own, nuclei, vectors, r2, self.cusps, self.atoms)
+
+    def _around_own_nuclei(self, params: Params, vectors: Value, r2: Value) -> Value:
         s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, self.rounding)
 
@@ -98,10 +110,14 @@ class Basis:
             chosen = jets.linear(lambda v: v[..., atom], s)
             return jets.elementwise(lambda v: jnp.exp(-jnp.exp(log_zeta) * v), chosen)
 
+        beyond = jets.linear(lambda r, t: (r - t)[..., p_atom], distance(r2), s)
+        half = self.cusps[p_atom] / 2
         p = jets.bilinear(
             lambda v, f: (v * f[..., None]).reshape(v.shape[0], -1),
             jets.linear(lambda v: v[..., p_atom, :], vectors),
-            radial(params["p"], p_atom),
+            jets.multiply(
+                radial(params["p"], p_atom), jets.elementwise(lambda b: jnp.exp(half * b), beyond)
+            ),
         )
         return jets.linear(lambda a, b: jnp.concatenate([a, b], -1), radial(params["s"], s_atom), p)
 
@@ -232,7 +248,7 @@ def cusped_basis(
     @jax.jit
     def values(points: Array, nuclei: Array) -> Array:
         vectors, r2 = to_nuclei(points, nuclei)
-        cusp = jnp.exp(nuclear_cusp(r2, basis.cusps))[:, None]
-        return basis.values(exponents, vectors, r2) * cusp
+        cusp = jnp.exp(nuclear_cusp(nuclei, vectors, r2, basis.cusps))[:, None]
+        return basis.values(exponents, nuclei, vectors, r2) * cusp
 
     return np.asarray(values(points, molecule.nuclei))

@@ -55,12 +55,14 @@ class TrainConfig(BaseModel):
     walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
     moves: int = Field(10, ge=1, description="Metropolis moves of every walker between steps.")
     learning_rate: float = Field(
-        0.3, gt=0, description="First step in imaginary time times largest nuclear charge."
+        0.1,
+        gt=0,
+        description="First step in imaginary time, 1/hartree, for charges to 3; 3/Z of it beyond.",
     )
     damping: float = Field(
         0.01, gt=0, description="Added to the Gram matrix per variance of the local energy."
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Part of a step that the next one keeps.")
+    momentum: float = Field(0.98, ge=0, lt=1, description="Part of a step that the next one keeps.")
     step_limit: float = Field(
         0.1, gt=0, description="Largest root mean square change of log|psi| by a step."
     )

@@ -12,7 +12,6 @@ from huozi.wavefunction import FermiNet, LapNet, Molecule, PairProduct, Psiforme
 
 MOLECULES = {
     "H2": "H 0 0 0; H 0 0 1.4",
-    "H2+": "H 0 0 0; H 0 0 2",
     "LiH": "Li 0 0 0; H 0 0 3.015",
     "H4": "H 0 0 0; H 0 0 1.8; H 0 1.9 0; H 0 1.9 1.8",
     "He triplet": "He 0 0 0",
@@ -31,8 +30,7 @@ SIZES = {
 def shaken(name, precision="float64", kind=Psiformer):
     """Molecule, ansatz and parameters."""
     pytest.importorskip("pyscf")
-    spin = 2 if "triplet" in name else None
-    molecule = Molecule.parse(MOLECULES[name], charge=name.count("+"), spin=spin)
+    molecule = Molecule.parse(MOLECULES[name], spin=2 if "triplet" in name else None)
     wave_function = kind.for_molecule(molecule, precision=precision, **SMALL, **SIZES[kind])
     params = wave_function.init(0, molecule)
     rng = np.random.default_rng(1)

@@ -150,16 +150,13 @@ class Ansatz(ABC):
     def sign_and_log(self, params: Params, nuclei: Array, x: Value) -> tuple[Array | None, Value]:
         """Sign (None for jets) and logarithm of |psi|."""
         vectors, r2 = features.to_nuclei(x, nuclei)
-        basis = self.basis.values(params["basis"], nuclei, vectors, r2)
+        basis = self.basis.values(params["basis"], vectors, r2)
         small = jax.tree.map(lambda p: p.astype(self.precision), params)
-        inputs = self._inputs(nuclei, vectors, r2)
+        inputs = self._inputs(vectors, r2)
         stream = self.network(jets.dense(inputs, **small["input"]), x, small["layers"])
         up, down = (self._matrix(params, small, basis, stream, spin) for spin in ("up", "down"))
         sign, orbitals = self.antisymmetric(up, down, params["weights"])
-        factors = [
-            orbitals,
-            jets.sum_electrons(jastrow.nuclear_cusp(nuclei, vectors, r2, self.basis.cusps)),
-        ]
+        factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, self.basis.cusps))]
         i, j, same = features.electron_pairs(self.up, self.down)
         if len(i):
             apart2 = jets.squared_length(jets.separation(x, i, j))
@@ -169,14 +166,10 @@ class Ansatz(ABC):
             factors.append(jets.cast(network, jnp.float64))
         return sign, jets.linear(lambda *f: sum(f), *factors)
 
-    def _inputs(self, nuclei: Array, vectors: Value, r2: Value) -> Value:
+    def _inputs(self, vectors: Value, r2: Value) -> Value:
         """One-electron features and the spin, (N, F)."""
         charges = np.array(self.charges, float)
-
-        def smooth(vectors: Value, r2: Value) -> Value:
-            return features.electron_features(vectors, r2, charges, self.basis.rounding)
-
-        seen = features.kinked(smooth, nuclei, vectors, r2, self.basis.cusps)
+        seen = features.electron_features(vectors, r2, charges, self.basis.rounding)
         seen = jets.cast(seen, self.precision)
         widened = jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen)
         spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)

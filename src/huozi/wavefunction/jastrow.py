@@ -2,8 +2,8 @@
 
 Kato's conditions: where an electron meets a nucleus the spherical average of psi has the
 logarithmic slope -Z, where two electrons meet 1/2 (opposite spins) or, after division by the
-distance, 1/4 (same spin). All other parts of the wave functions here have no slopes there, so
-these are met exactly and the local energy stays bounded.
+distance, 1/4 (same spin). All other parts of the wave functions here are smooth, so
+these slopes are met exactly and the local energy stays bounded.
 
 Source: Kato, Comm. Pure Appl. Math. 10, 151 (1957); Pack & Byers Brown, J. Chem. Phys. 45, 556
 (1966); electron-electron form of von Glehn et al., arXiv:2211.13672.
@@ -17,28 +17,24 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.features import distance, kinked, pair_features, rounded
+from huozi.wavefunction.features import pair_features, rounded
+from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
 from huozi.wavefunction.jets import Value
 
 Array = jax.Array
 Params = dict[str, Any]
 
 
-def nuclear_cusp(nuclei: Array, vectors: Value, r2: Value, cusps: np.ndarray) -> Value:
-    """Sum over nuclei of -Z (r - rounded(r)), with kinks at the others (`kinked`), (N,).
+def nuclear_cusp(r2: Value, cusps: np.ndarray) -> Value:
+    """Sum over nuclei of -Z (r - rounded(r)), for each electron, (N,).
 
     The slope at a nucleus is -Z; some 1/Z away from it the function is constant. `cusps` are the
     charges Z, zero where a core potential rounds off the wave function.
 
     Times the smooth exp(-Z rounded(r)) it is the hydrogen-like exp(-Z r), exactly.
     """
-
-    def each(_: Value, r2: Value) -> Value:
-        beyond = jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
-        return jets.linear(lambda b: -cusps * b, beyond)
-
-    terms = kinked(each, nuclei, vectors, r2, cusps, np.arange(len(cusps)))
-    return jets.linear(lambda t: t.sum(-1), terms)
+    kink = jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
+    return jets.linear(lambda k: -(cusps * k).sum(-1), kink)
 
 
 def electron_cusp(r2: Value, same: np.ndarray, params: Params) -> Value:
@@ -46,6 +42,11 @@ def electron_cusp(r2: Value, same: np.ndarray, params: Params) -> Value:
     slope = jnp.where(same, 0.25, 0.5)
     length = jax.nn.softplus(jnp.where(same, params["same"], params["opposite"]))
     return jets.elementwise(lambda r: -slope * length**2 / (length + r), distance(r2))
+
+
+def distance(r2: Value) -> Value:
+    """Square root with a finite slope at zero."""
+    return jets.elementwise(lambda q: jnp.sqrt(q + SMALLEST_DISTANCE**2), r2)
 
 
 def init_cusp() -> Params:

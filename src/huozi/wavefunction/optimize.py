@@ -26,10 +26,10 @@ from huozi.wavefunction.settings import TrainConfig
 Array = jax.Array
 Params = dict[str, Any]
 
-LEAST_VARIANCE = 0.03
+LEAST_VARIANCE = 0.1
 """Hartree^2; the damping is proportional to the variance of the local energy, but not below."""
 
-LARGEST_FREEDOM = 0.5
+LARGEST_FREEDOM = 0.3
 """Of the walkers' local energies a step may follow this part; the damping grows until it does.
 
 A step that follows most of them fits their noise: the wave function gets worse between walkers.

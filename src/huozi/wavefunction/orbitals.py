@@ -3,7 +3,8 @@
 A basis function exp(-zeta s) or (x, y, z) exp(-zeta s + Z (r - s)/2) of a nucleus uses the rounded
 distance s = sqrt(r^2 + 1/Z^2) - 1/Z. The cusp factor exp(-Z (r - s)) of `jastrow.py` turns those of
 zeta = Z and Z/2 into the hydrogen-like 1s and 2p, exactly, and gives every orbital the right slope
-at every nucleus, which Gaussians miss.
+at every nucleus, which Gaussians miss. P waves have half the slope of s waves (Pack & Byers Brown,
+J. Chem. Phys. 45, 556 (1966)), hence the other half of a cusp factor in p functions.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.features import distance, kinked, rounded, to_nuclei
-from huozi.wavefunction.jastrow import nuclear_cusp
+from huozi.wavefunction.features import rounded, to_nuclei
+from huozi.wavefunction.jastrow import distance, nuclear_cusp
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
 
@@ -73,14 +74,9 @@ class Basis:
         return np.repeat(np.arange(len(self.charges)), P_SHELLS)
 
     @property
-    def atoms(self) -> np.ndarray:
-        """Nucleus of each function."""
-        return np.concatenate([self.s_atom, np.repeat(self.p_atom, 3)])
-
-    @property
     def size(self) -> int:
         """Number of functions."""
-        return len(self.atoms)
+        return len(self.s_atom) + 3 * len(self.p_atom)
 
     def init(self, decay: float) -> Params:
         """Logarithms of the exponents: even-tempered, from `decay` up to Z (s) and Z/2 (p).
@@ -94,15 +90,8 @@ class Basis:
         p = [_ladder(decay, z / 2, P_SHELLS) for z in self.charges]
         return {"s": np.concatenate(s), "p": np.concatenate(p)}
 
-    def values(self, params: Params, nuclei: Array, vectors: Value, r2: Value) -> Value:
-        """All functions at all electrons, (N, size), with kinks at other nuclei (`kinked`)."""
-
-        def own(vectors: Value, r2: Value) -> Value:
-            return self._around_own_nuclei(params, vectors, r2)
-
-        return kinked(own, nuclei, vectors, r2, self.cusps, self.atoms)
-
-    def _around_own_nuclei(self, params: Params, vectors: Value, r2: Value) -> Value:
+    def values(self, params: Params, vectors: Value, r2: Value) -> Value:
+        """All functions at all electrons, (N, size)."""
         s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, self.rounding)
 
@@ -248,7 +237,7 @@ def cusped_basis(
     @jax.jit
     def values(points: Array, nuclei: Array) -> Array:
         vectors, r2 = to_nuclei(points, nuclei)
-        cusp = jnp.exp(nuclear_cusp(nuclei, vectors, r2, basis.cusps))[:, None]
-        return basis.values(exponents, nuclei, vectors, r2) * cusp
+        cusp = jnp.exp(nuclear_cusp(r2, basis.cusps))[:, None]
+        return basis.values(exponents, vectors, r2) * cusp
 
     return np.asarray(values(points, molecule.nuclei))

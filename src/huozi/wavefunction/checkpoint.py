@@ -39,6 +39,11 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     try:
         with safe_open(path, "numpy") as file:
             header = json.loads(file.metadata()["huozi"])
+            if header.get("form") != FORM:
+                raise ValueError(
+                    f"the checkpoint {path} is of an earlier version of huozi, whose orbitals had "
+                    "another form; train anew in another folder, or evaluate it by that version"
+                )
             tree = jax.tree_util.tree_map_with_path(
                 lambda place, leaf: _fitting(file, jax.tree_util.keystr(place), leaf), like
             )
@@ -47,11 +52,6 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             f"the checkpoint {path} is damaged or of another run ({error}); "
             "delete it to start again"
         ) from error
-    if header.get("form") != FORM:
-        raise ValueError(
-            f"the checkpoint {path} is of an earlier version of huozi, whose orbitals had another "
-            "form; train anew in another folder, or evaluate it by that version"
-        )
     return tree, header
 
 

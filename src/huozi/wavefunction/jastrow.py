@@ -33,8 +33,12 @@ def nuclear_cusp(r2: Value, cusps: np.ndarray) -> Value:
 
     Times the smooth exp(-Z rounded(r)) it is the hydrogen-like exp(-Z r), exactly.
     """
-    kink = jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
-    return jets.linear(lambda k: -(cusps * k).sum(-1), kink)
+    return jets.linear(lambda k: -(cusps * k).sum(-1), kink(r2, cusps))
+
+
+def kink(r2: Value, cusps: np.ndarray) -> Value:
+    """Return r - rounded(r) for each nucleus: slope 1 there, constant some 1/Z away."""
+    return jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
 
 
 def electron_cusp(r2: Value, same: np.ndarray, params: Params) -> Value:

@@ -17,7 +17,7 @@ import numpy as np
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
 from huozi.wavefunction.features import rounded, to_nuclei
-from huozi.wavefunction.jastrow import distance, nuclear_cusp
+from huozi.wavefunction.jastrow import kink, nuclear_cusp
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
 
@@ -95,18 +95,17 @@ class Basis:
         s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, self.rounding)
 
-        def radial(log_zeta: Array, atom: np.ndarray) -> Value:
-            chosen = jets.linear(lambda v: v[..., atom], s)
-            return jets.elementwise(lambda v: jnp.exp(-jnp.exp(log_zeta) * v), chosen)
+        def chosen(quantity: Value, atom: np.ndarray) -> Value:
+            return jets.linear(lambda v: v[..., atom], quantity)
 
-        beyond = jets.linear(lambda r, t: (r - t)[..., p_atom], distance(r2), s)
-        half = self.cusps[p_atom] / 2
+        def radial(log_zeta: Array, atom: np.ndarray) -> Value:
+            return jets.elementwise(lambda v: jnp.exp(-jnp.exp(log_zeta) * v), chosen(s, atom))
+
+        less = jets.elementwise(lambda k: jnp.exp(self.cusps / 2 * k), kink(r2, self.cusps))
         p = jets.bilinear(
             lambda v, f: (v * f[..., None]).reshape(v.shape[0], -1),
             jets.linear(lambda v: v[..., p_atom, :], vectors),
-            jets.multiply(
-                radial(params["p"], p_atom), jets.elementwise(lambda b: jnp.exp(half * b), beyond)
-            ),
+            jets.multiply(radial(params["p"], p_atom), chosen(less, p_atom)),
         )
         return jets.linear(lambda a, b: jnp.concatenate([a, b], -1), radial(params["s"], s_atom), p)
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../dispatch.h"
 #include "../huozi.h"
 
 static std::mt19937 generator(1);
@@ -85,6 +86,18 @@ static void neighbours(int n, double edge, const unsigned char (&periodic)[3]) {
   }
 }
 
+// Arrays of exactly the size that is read and written.
+static void attention(const huozi::AttentionShape& shape, int walkers) {
+  const std::size_t size = static_cast<std::size_t>(walkers) * (shape.coordinates + 2) *
+                           shape.electrons * shape.heads * shape.channels;
+  std::vector<float> q(size), k(size), v(size), out(size, NAN);
+  for (std::vector<float>* each : {&q, &k, &v})
+    for (float& x : *each) x = static_cast<float>(uniform(-1, 1));
+  huozi::attend(shape, q.data(), k.data(), v.data(), out.data(), 0, walkers);
+  if (!std::all_of(out.begin(), out.end(), [](float x) { return std::isfinite(x); }))
+    std::puts("failed: attention"), std::exit(1);
+}
+
 int main(int count, char** words) {
   std::printf("instructions: %s\n", huozi_instruction_set());
   char message[200] = "";
@@ -120,5 +133,7 @@ int main(int count, char** words) {
     neighbours(3, 3.0, periodic);
     neighbours(200, 12.0, periodic);
   }
+  for (int electrons : {1, 2, 5, 6, 11})
+    for (int channels : {1, 3, 4, 5, 8}) attention({3 * electrons, electrons, 2, channels}, 3);
   std::puts("no fault found");
 }

@@ -187,15 +187,19 @@ def test_pair_products_have_no_states():
         AnsatzConfig(kind="pairproduct", states=2)
 
 
-@pytest.mark.parametrize(("spin", "mixed"), [(2.0, False), (0.75, False), (1.2, True)])
-def test_the_verdict_names_mixtures_of_spins(spin, mixed):
+@pytest.mark.parametrize(
+    ("unpaired", "spin", "mixed"),
+    [(0, 2.0, False), (0, 0.75, True), (1, 0.75, False), (1, 2.0, True), (0, 1.2, True)],
+)
+def test_the_verdict_names_mixtures_of_spins(unpaired, spin, mixed):
     states = {
         "energy_Ha": [-2.9, -2.1],
         "energy_stderr": [1e-4, 1e-4],
-        "spin_squared": [0.0, spin],
+        "spin_squared": [unpaired * 0.75, spin],
         "spin_squared_stderr": [1e-3, 1e-2],
     }
     estimate = StatesEstimate(-5.0, 1e-4, 1e-3, 1.0, 0.5, 1.0, 100, 0, 0, states)
-    verdict, _ = judge(estimate, [{"energy_Ha": -5.0, "variance": 0.01}] * 60, {"HF": -2.86})
+    steps = [{"energy_Ha": -5.0, "variance": 0.01}] * 60
+    verdict, _ = judge(estimate, steps, {"HF": -2.86}, unpaired)
     assert ("state 2 is of no pure spin" in verdict) == mixed
     assert verdict.startswith("not converged" if mixed else "converged")

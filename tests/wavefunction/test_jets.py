@@ -84,7 +84,7 @@ def test_pairs():
 
     def repulsion(x):
         r2 = jets.squared_length(jets.separation(x, i, j))
-        return jets.sum_pairs(jets.elementwise(lambda q: q**1.5, r2), i, j, 4)
+        return jets.sum_both(jets.by_both(jets.elementwise(lambda q: q**1.5, r2)), i, j, 4)
 
     x = jax.random.normal(jax.random.key(0), (4, 3))
     value, gradient, laplacian = derivatives(repulsion, x)
@@ -92,3 +92,18 @@ def test_pairs():
     np.testing.assert_allclose(jet.stack[0], value, rtol=1e-13)
     np.testing.assert_allclose(jet.gradient, gradient, rtol=1e-12)
     np.testing.assert_allclose(jet.laplacian, laplacian, rtol=1e-12)
+
+
+def test_functions_of_both_electrons_of_a_pair():
+    i, j = np.triu_indices(4, 1)
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=3))
+
+    def curved(x):
+        unlike = jets.of_both(jnp.subtract, jets.elementwise(jnp.sin, x), i, j)
+        both = jets.of_both(jnp.add, jets.elementwise(jnp.cos, x), i, j)
+        pairs = jets.linear(
+            lambda v: v @ weight, jets.multiply(jets.multiply(unlike, unlike), both)
+        )
+        return jets.sum_both(pairs, i, j, 4)
+
+    agree_with_jax(curved, jax.random.normal(jax.random.key(0), (4, 3)))

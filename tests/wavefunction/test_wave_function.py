@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import FermiNet, LapNet, Molecule, PairProduct, Problem, Psiformer, jets
+from huozi.wavefunction import (
+    FermiNet,
+    LapNet,
+    Molecule,
+    PairProduct,
+    Problem,
+    Psiformer,
+    features,
+    jets,
+)
 from huozi.wavefunction.hamiltonian import kinetic_energy, potential_energy
 from huozi.wavefunction.observables import force_terms
 from tests.wavefunction.conftest import shaken
@@ -93,6 +102,20 @@ def test_p_functions_have_half_the_slope_of_s_functions():
     values = cusped_basis(carbon, basis, basis.init(1.0), r[:, None] * u)[:, len(basis.s_atom) :]
     near, far = values / r[:, None]
     np.testing.assert_allclose((far - near) / 1e-5 / near, -3, atol=2e-3)
+
+
+@pytest.mark.parametrize("z", [1, 4])
+def test_networks_see_what_follows_a_cusp(z):
+    """Directions times Z kink begin like Z x r, its square like (Z r)^2 - (Z r)^3."""
+    r = jnp.asarray(np.array([1e-4, 1e-3]) / z)
+    vectors = (r[:, None] * np.array([0.6, 0.0, 0.8]))[:, None]
+    at, of = np.array([float(z)]), np.array([1 / z])
+    seen = features.electron_features(vectors, r[:, None] ** 2, at, at, of)
+    np.testing.assert_allclose(seen[:, 5:8], z * r[:, None] * vectors[:, 0], rtol=2e-3, atol=1e-20)
+    cubic = (seen[:, 8] - (z * r) ** 2) / (z * r) ** 3
+    np.testing.assert_allclose(cubic, -1, rtol=2e-3)
+    smooth = features.electron_features(vectors, r[:, None] ** 2, at, 0 * at, of)
+    assert not np.any(smooth[:, 5:])
 
 
 def test_cusp_between_opposite_spins(four_electrons):

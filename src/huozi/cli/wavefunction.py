@@ -147,9 +147,12 @@ def evaluate(
                 seed=None if seed is None else seed + g,
                 report=report,
             )
-        references = reference_energies(problem.molecule)
-        verdict, numbers = judge(found, [event["geometries"][g] for event in course], references)
-        result = {"positions_bohr": problem.molecule.nuclei.tolist()}
+        molecule = problem.molecule
+        references = reference_energies(molecule)
+        steps_there = [event["geometries"][g] for event in course]
+        unpaired = molecule.up - molecule.down
+        verdict, numbers = judge(found, steps_there, references, unpaired)
+        result = {"positions_bohr": molecule.nuclei.tolist()}
         result |= dataclasses.asdict(found) | {"verdict": verdict} | numbers
         if not forces:
             result = {name: value for name, value in result.items() if "forces" not in name}

@@ -1,6 +1,7 @@
-"""The compiled kernel: the same energies and forces as JAX, several times faster."""
+"""The compiled kernel: the same energies, forces and attention as JAX, several times faster."""
 
 from huozi.kernels.library import (
+    attend,
     evaluate,
     fill_table,
     instruction_set,
@@ -10,6 +11,7 @@ from huozi.kernels.library import (
 )
 
 __all__ = [
+    "attend",
     "evaluate",
     "fill_table",
     "instruction_set",

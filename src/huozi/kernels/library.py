@@ -24,7 +24,7 @@ MESSAGE_SIZE = 1000
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Load the library and register its function with XLA; None when it was not built."""
+    """Load the library and register its functions with XLA; None when it was not built."""
     # An editable installation keeps what was built beside, not in, the source folder.
     candidates = [Path(folder) / name for folder in huozi.kernels.__path__ for name in NAMES]
     path = next((p for p in candidates if p.exists()), None)
@@ -47,9 +47,11 @@ def _library() -> ctypes.CDLL | None:
         ctypes.c_int,
         *[ctypes.c_void_p] * 4,
     ]
-    jax.ffi.register_ffi_target(
-        "huozi_evaluate", jax.ffi.pycapsule(library.HuoziEvaluate), platform="cpu"
-    )
+    for name, handler in (
+        ("huozi_evaluate", library.HuoziEvaluate),
+        ("huozi_attend", library.HuoziAttend),
+    ):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
     return library
 
 
@@ -194,3 +196,21 @@ def evaluate(
     )
     energy, forces, virial = call(positions, cell, kinds, index, shift, model=handle)
     return energy, forces, virial
+
+
+def attend(q: Any, k: Any, v: Any) -> Any:
+    """Attention of electrons with derivatives; traceable by JAX, on the CPU only.
+
+    Parameters
+    ----------
+    q, k, v : (2 + D, N, H, c) float32
+        Queries, keys and values: the quantities, D derivatives of each, and their Laplacians
+        (`huozi.wavefunction.jets`).
+
+    Returns
+    -------
+    (2 + D, N, H, c) float32
+        The same of sum_j softmax_j(q_i . k_j) v_j.
+    """
+    out = jax.ShapeDtypeStruct(q.shape, q.dtype)
+    return jax.ffi.ffi_call("huozi_attend", out, vmap_method="broadcast_all")(q, k, v)

@@ -66,6 +66,11 @@ class Ansatz(ABC):
         """Functions of the orbitals."""
         return Basis(self.charges, self.bare)
 
+    @property
+    def inputs(self) -> int:
+        """What a network sees of one electron: features and the spin."""
+        return features.ELECTRON_FEATURES * len(self.charges) + 1
+
     def init(self, seed: int, molecule: Molecule | None) -> Params:
         """Parameters that make Hartree-Fock's determinant times the cusps.
 
@@ -76,7 +81,7 @@ class Ansatz(ABC):
         def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:
             return scale * rng.normal(size=(rows, columns)) / np.sqrt(rows)
 
-        d, inputs = self.width, 5 * len(self.charges) + 1
+        d, inputs = self.width, self.inputs
         layers = self.init_layers(matrix)
         basis = self.basis
         orbitals, exponents = np.zeros((basis.size, basis.size)), basis.init(1.0)
@@ -161,7 +166,7 @@ class Ansatz(ABC):
         if len(i):
             apart2 = jets.squared_length(jets.separation(x, i, j))
             cusps = jastrow.electron_cusp(apart2, same, params["cusp"])
-            factors.append(jets.sum_pairs(cusps, i, j, self.up + self.down))
+            factors.append(jets.sum_both(jets.by_both(cusps), i, j, self.up + self.down))
             network = jastrow.pair_network(inputs, apart2, (i, j, same), small["pairs"])
             factors.append(jets.cast(network, jnp.float64))
         return sign, jets.linear(lambda *f: sum(f), *factors)
@@ -169,10 +174,11 @@ class Ansatz(ABC):
     def _inputs(self, vectors: Value, r2: Value) -> Value:
         """One-electron features and the spin, (N, F)."""
         charges = np.array(self.charges, float)
-        seen = features.electron_features(vectors, r2, charges, self.basis.rounding)
+        basis = self.basis
+        seen = features.electron_features(vectors, r2, charges, basis.cusps, basis.rounding)
         seen = jets.cast(seen, self.precision)
         widened = jets.linear(lambda v: jnp.pad(v, ((0, 0), (0, 1))), seen)
-        spins = np.zeros((self.up + self.down, 5 * len(self.charges) + 1), self.precision)
+        spins = np.zeros((self.up + self.down, self.inputs), self.precision)
         spins[: self.up, -1], spins[self.up :, -1] = 1.0, -1.0
         return jets.shift(widened, spins)
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path
 
-FORM = 2
+FORM = 3
 """What the parameters of a wave function mean; raised when the same ones mean something else."""
 
 
@@ -41,8 +41,9 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             header = json.loads(file.metadata()["huozi"])
             if header.get("form") != FORM:
                 raise ValueError(
-                    f"the checkpoint {path} is of an earlier version of huozi, whose orbitals had "
-                    "another form; train anew in another folder, or evaluate it by that version"
+                    f"the checkpoint {path} is of an earlier version of huozi, whose wave "
+                    "functions had another form; train anew in another folder, or evaluate it by "
+                    "that version"
                 )
             tree = jax.tree_util.tree_map_with_path(
                 lambda place, leaf: _fitting(file, jax.tree_util.keystr(place), leaf), like

@@ -1,7 +1,9 @@
-"""What the networks see of a configuration: smooth functions of distances and directions.
+"""What the networks see of a configuration: functions of distances and directions without cusps.
 
-Every function here has derivatives of all orders, also where particles coincide. All cusps of
-the wave function therefore come from `jastrow.py`, where they are exact.
+First derivatives are continuous where particles coincide, so all cusps of the wave function come
+from `jastrow.py`, where they are exact. Second derivatives need not be: next to a cusp the exact
+wave function also has terms like r^3 and x r (Pack & Byers Brown, J. Chem. Phys. 45, 556 (1966)),
+whose size the networks learn from the squares and the directions of `kink`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
+from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
 from huozi.wavefunction.jets import Value
 
 Array = jax.Array
@@ -20,6 +23,16 @@ def rounded(r2: Value, core: Array | np.ndarray | float) -> Value:
     return jets.elementwise(lambda q: q / (jnp.sqrt(q + core**2) + core), r2)
 
 
+def distance(r2: Value) -> Value:
+    """Square root with a finite slope at zero."""
+    return jets.elementwise(lambda q: jnp.sqrt(q + SMALLEST_DISTANCE**2), r2)
+
+
+def kink(r2: Value, cusps: np.ndarray) -> Value:
+    """Return r - rounded(r) for each nucleus: slope 1 there, constant some 1/Z away."""
+    return jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
+
+
 def to_nuclei(x: Value, nuclei: Array) -> tuple[Value, Value]:
     """Vectors (N, M, 3) from nuclei to electrons, and their squared lengths (N, M)."""
     vectors = jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei)
@@ -27,31 +40,43 @@ def to_nuclei(x: Value, nuclei: Array) -> tuple[Value, Value]:
 
 
 def electron_features(
-    vectors: Value, r2: Value, charges: np.ndarray, rounding: np.ndarray
+    vectors: Value, r2: Value, charges: np.ndarray, cusps: np.ndarray, rounding: np.ndarray
 ) -> Value:
-    """Directions, logarithms of the distances and closeness to each nucleus, (N, 5 M)."""
+    """Describe where each electron is from the nuclei, (N, 9 M).
+
+    Direction, logarithm of the distance, closeness, and from nuclei that make cusps the direction
+    times Z `kink`, and the square of that.
+    """
     far = rounded(r2, 1.0)
     scale = jets.elementwise(lambda s: 1 / (1 + s), far)
     directions = jets.bilinear(lambda v, s: v * s[..., None], vectors, scale)
-    near = jets.elementwise(lambda s: jnp.exp(-charges * s), rounded(r2, rounding))
+    bend = jets.linear(lambda k: cusps * k, kink(r2, cusps))
+    bent = jets.bilinear(lambda v, k: v * k[..., None], directions, bend)
     return jets.linear(
-        lambda v, t, n: jnp.concatenate([v, t[..., None], n[..., None]], -1).reshape(
-            v.shape[0], -1
-        ),
+        lambda v, t, n, o, b: jnp.concatenate(
+            [v, t[..., None], n[..., None], o, b[..., None]], -1
+        ).reshape(v.shape[0], -1),
         directions,
         jets.elementwise(jnp.log1p, far),
-        near,
+        jets.elementwise(lambda s: jnp.exp(-charges * s), rounded(r2, rounding)),
+        bent,
+        jets.elementwise(jnp.square, bend),
     )
 
 
+ELECTRON_FEATURES, PAIR_FEATURES = 9, 4
+"""Of an electron for each nucleus, and of a pair of electrons."""
+
+
 def pair_features(r2: Value) -> Value:
-    """Logarithm of the distance and closeness at two scales, (P, 3)."""
+    """Logarithm of the distance, closeness at two scales and the square of a kink, (P, 4)."""
     far = rounded(r2, 1.0)
     return jets.linear(
         lambda *f: jnp.stack(f, -1),
         jets.elementwise(jnp.log1p, far),
         jets.elementwise(lambda s: jnp.exp(-s), far),
         jets.elementwise(lambda s: jnp.exp(-2 * s), rounded(r2, 0.5)),
+        jets.elementwise(jnp.square, kink(r2, np.ones(1))),
     )
 
 

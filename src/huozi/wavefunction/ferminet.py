@@ -30,7 +30,7 @@ class FermiNet(Ansatz):
     def init_layers(self, matrix: Any) -> Any:
         """Parameters of `network`."""
         d, w = self.width, self.pair_width
-        pairs = [{"weight": matrix(6, w), "bias": np.zeros(w)}] + [
+        pairs = [{"weight": matrix(3 + features.PAIR_FEATURES, w), "bias": np.zeros(w)}] + [
             {"weight": matrix(w, w), "bias": np.zeros(w)} for _ in range(self.layers - 1)
         ]
         return [
@@ -68,7 +68,7 @@ class FermiNet(Ansatz):
         return h
 
     def _pairs(self, x: Value, i: np.ndarray, j: np.ndarray) -> Value:
-        """Directions, distances and closeness of ordered pairs, (P, 6)."""
+        """Directions, distances and closeness of ordered pairs, (P, 7)."""
         apart = jets.separation(x, i, j)
         r2 = jets.squared_length(apart)
         scale = jets.elementwise(lambda s: 1 / (1 + s), features.rounded(r2, 1.0))

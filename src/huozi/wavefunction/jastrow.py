@@ -2,8 +2,8 @@
 
 Kato's conditions: where an electron meets a nucleus the spherical average of psi has the
 logarithmic slope -Z, where two electrons meet 1/2 (opposite spins) or, after division by the
-distance, 1/4 (same spin). All other parts of the wave functions here are smooth, so
-these slopes are met exactly and the local energy stays bounded.
+distance, 1/4 (same spin). All other parts of the wave functions here have continuous gradients,
+so these slopes are met exactly and the local energy stays bounded.
 
 Source: Kato, Comm. Pure Appl. Math. 10, 151 (1957); Pack & Byers Brown, J. Chem. Phys. 45, 556
 (1966); electron-electron form of von Glehn et al., arXiv:2211.13672.
@@ -17,8 +17,7 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.features import pair_features, rounded
-from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
+from huozi.wavefunction.features import PAIR_FEATURES, distance, kink, pair_features
 from huozi.wavefunction.jets import Value
 
 Array = jax.Array
@@ -36,21 +35,11 @@ def nuclear_cusp(r2: Value, cusps: np.ndarray) -> Value:
     return jets.linear(lambda k: -(cusps * k).sum(-1), kink(r2, cusps))
 
 
-def kink(r2: Value, cusps: np.ndarray) -> Value:
-    """Return r - rounded(r) for each nucleus: slope 1 there, constant some 1/Z away."""
-    return jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
-
-
 def electron_cusp(r2: Value, same: np.ndarray, params: Params) -> Value:
     """-a^2 s / (a + r) of each pair, (P,): slope s = 1/4 or 1/2 where r vanishes."""
     slope = jnp.where(same, 0.25, 0.5)
     length = jax.nn.softplus(jnp.where(same, params["same"], params["opposite"]))
     return jets.elementwise(lambda r: -slope * length**2 / (length + r), distance(r2))
-
-
-def distance(r2: Value) -> Value:
-    """Square root with a finite slope at zero."""
-    return jets.elementwise(lambda q: jnp.sqrt(q + SMALLEST_DISTANCE**2), r2)
 
 
 def init_cusp() -> Params:
@@ -61,7 +50,7 @@ def init_cusp() -> Params:
 def init_pair_network(rng: np.random.Generator, features: int, width: int) -> Params:
     """Parameters of `pair_network`; its output starts at zero."""
     return {
-        "pair": rng.normal(size=(3, width)) / np.sqrt(3),
+        "pair": rng.normal(size=(PAIR_FEATURES, width)) / np.sqrt(PAIR_FEATURES),
         "electron": rng.normal(size=(features, width)) / np.sqrt(2 * features),
         "spin": rng.normal(size=(2, width)),
         "out": np.zeros(width),
@@ -86,9 +75,8 @@ def pair_network(
     i, j, same = pairs
     count = (electrons.value if isinstance(electrons, jets.Jet) else electrons).shape[0]
     features = jets.cast(pair_features(separations2), params["pair"].dtype)
-    hidden = jets.spread_pairs(jets.dense(features, params["pair"]), i, j, count)
-    projected = jets.spread_electrons(jets.dense(electrons, params["electron"]))
-    both = jets.linear(lambda v: v[i] + v[j], projected)
+    apart = jets.by_both(jets.dense(features, params["pair"]))
+    both = jets.of_both(jnp.add, jets.dense(electrons, params["electron"]), i, j)
     bias = params["spin"][same.astype(int)]
-    hidden = jets.elementwise(jnp.tanh, jets.shift(jets.add(hidden, both), bias))
-    return jets.linear(lambda v: (v @ params["out"]).sum(), hidden)
+    hidden = jets.elementwise(jnp.tanh, jets.shift(jets.add(apart, both), bias))
+    return jets.sum_both(jets.linear(lambda v: v @ params["out"], hidden), i, j, count)

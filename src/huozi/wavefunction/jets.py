@@ -9,7 +9,8 @@ Mach. Intell. 6, 209 (2024):
 
 Every function here takes plain arrays as well, so an ansatz is written once: arrays in, values
 out; jets in, derivatives too. As long as a quantity belongs to one electron (or one pair) its D
-is 3, not 3N; `spread_electrons` and `spread_pairs` widen it when electrons begin to mix.
+is 3 (or 6), not 3N; `spread_electrons`, `spread_pairs` and `sum_both` widen it when electrons
+begin to mix.
 """
 
 from __future__ import annotations
@@ -90,14 +91,41 @@ def spread_pairs(h: Value, i: np.ndarray, j: np.ndarray, electrons: int) -> Valu
     return _spread(h, sign, 2.0)
 
 
+def of_both(function: Callable[..., Any], h: Value, i: np.ndarray, j: np.ndarray) -> Value:
+    """Apply a linear function of the two electrons of pairs to one-electron jets (5, N, ...).
+
+    A jet of the result, (8, P, ...), is derived by the coordinates of i and then of j.
+    """
+    if not isinstance(h, Jet):
+        return function(h[i], h[j])
+    at_i, at_j = h.stack[:, i], h.stack[:, j]
+    none = jnp.zeros_like(at_i[1:-1])
+    gradient = (function(at_i[1:-1], none), function(none, at_j[1:-1]))
+    return _join(
+        function(at_i[0], at_j[0]), jnp.concatenate(gradient), function(at_i[-1], at_j[-1])
+    )
+
+
+def by_both(h: Value) -> Value:
+    """Derive jets of separations (5, P, ...) by the coordinates of i and then of j, (8, P, ...)."""
+    if not isinstance(h, Jet):
+        return h
+    return _join(h.value, jnp.concatenate([h.gradient, -h.gradient]), 2 * h.laplacian)
+
+
+def sum_both(h: Value, i: np.ndarray, j: np.ndarray, electrons: int) -> Value:
+    """Sum jets (8, P) of pairs, by the coordinates of both; a jet of all coordinates, (2 + 3N)."""
+    if not isinstance(h, Jet):
+        return h.sum()
+    belongs = np.concatenate([np.eye(electrons)[i], np.eye(electrons)[j]])
+    slopes = h.gradient.reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
+    gradient = (slopes @ jnp.asarray(belongs, h.stack.dtype)).T.ravel()
+    return _join(h.value.sum(), gradient, h.laplacian.sum())
+
+
 def sum_electrons(h: Value) -> Value:
     """Sum over electrons (first axis) of one-electron quantities."""
     return linear(lambda v: v.sum(0), spread_electrons(h))
-
-
-def sum_pairs(h: Value, i: np.ndarray, j: np.ndarray, electrons: int) -> Value:
-    """Sum over pairs (first axis) of quantities that depend on their separation."""
-    return linear(lambda v: v.sum(0), spread_pairs(h, i, j, electrons))
 
 
 def _spread(h: Jet, sign: np.ndarray, laplacians: float) -> Jet:

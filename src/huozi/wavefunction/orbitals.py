@@ -16,8 +16,8 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
-from huozi.wavefunction.features import rounded, to_nuclei
-from huozi.wavefunction.jastrow import kink, nuclear_cusp
+from huozi.wavefunction.features import kink, rounded, to_nuclei
+from huozi.wavefunction.jastrow import nuclear_cusp
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from huozi import kernels
 from huozi.arrays import jnp
 from huozi.wavefunction import jets
 from huozi.wavefunction.ansatz import Ansatz
-from huozi.wavefunction.jets import Value
+from huozi.wavefunction.jets import Jet, Value
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Psiformer(Ansatz):
         h = jets.spread_electrons(h)
         scale = (self.width // self.heads) ** -0.5
         for layer in layers:
-            q, k, v = (self.project(h, layer[name]) for name in "qkv")
-            scores = jets.einsum("ihc,jhc->hij", q, k)
-            weights = jets.softmax(jets.linear(lambda s: s * scale, scores), axis=2)
-            h = self.update(h, jets.einsum("hij,jhc->ihc", weights, v), layer)
+            q, k, v = (
+                self.project(h, weight) for weight in (layer["q"] * scale, layer["k"], layer["v"])
+            )
+            h = self.update(h, attend(q, k, v), layer)
         return h
 
     def project(self, stream: Value, weight: Any) -> Value:
@@ -57,3 +58,14 @@ class Psiformer(Ansatz):
         """Add what attention has mixed, (N, H, c), and then a tanh layer."""
         h = jets.linear(lambda u, m: u + m.reshape(u.shape) @ layer["o"], h, mixed)
         return jets.add(h, jets.elementwise(jnp.tanh, jets.dense(h, layer["mlp"], layer["bias"])))
+
+
+def attend(q: Value, k: Value, v: Value) -> Value:
+    """Average values with weights exp(q_i . k_j), (N, H, c) each.
+
+    Derivatives come from the compiled kernel where there is one.
+    """
+    if isinstance(q, Jet) and q.stack.dtype == np.float32 and kernels.is_available():
+        return Jet(kernels.attend(q.stack, k.stack, v.stack))
+    weights = jets.softmax(jets.einsum("ihc,jhc->hij", q, k), axis=2)
+    return jets.einsum("hij,jhc->ihc", weights, v)

@@ -49,6 +49,7 @@ def judge(
     estimate: Estimate | StatesEstimate,
     steps: Sequence[dict[str, Any]],
     references: dict[str, float],
+    unpaired: int = 0,
 ) -> tuple[str, dict[str, Any]]:
     """Say whether the energy is converged, and the numbers behind it.
 
@@ -59,6 +60,8 @@ def judge(
     references : dict
         Energies of the ground state by name, hartree. Of several states the first is compared
         with them, and everything else looks at the sum.
+    unpaired : int
+        Electrons up less those down: spins are half of this, or more by whole numbers.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def judge(
     ground, error = estimate.energy_Ha, estimate.stderr_Ha
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
-        notes += _mixed_spins(estimate)
+        notes += _mixed_spins(estimate, unpaired)
     for name, energy in references.items():
         if ground > energy + 3 * error:
             notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
@@ -105,10 +108,10 @@ def judge(
     return "converged: no drift" + "".join(", " + text for text in below), numbers
 
 
-def _mixed_spins(estimate: StatesEstimate) -> list[str]:
+def _mixed_spins(estimate: StatesEstimate, unpaired: int) -> list[str]:
     """Name states of no pure spin: multiplets that are cut, or a run that is too short."""
     values, errors = (estimate.states[n] for n in ("spin_squared", "spin_squared_stderr"))
-    pure = np.arange(0, 20) / 2
+    pure = abs(unpaired) / 2 + np.arange(10)
     notes = []
     for k, (value, error) in enumerate(zip(values, errors), 1):
         if np.abs(pure * (pure + 1) - value).min() > LARGEST_IMPURITY + 3 * error:

@@ -32,6 +32,7 @@ from huozi.functional.projection import Array, published_basis
 from huozi.functional.samples import Sample, take_sample
 from huozi.functional.scf import attach, base_method, orbital_digests
 from huozi.systems import weights_of_errors
+from huozi.workflow import THREAD_VARIABLES
 
 KCAL = 627.5094740631
 """One hartree, kcal/mol."""
@@ -230,9 +231,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 @contextmanager
 def single_threads() -> Iterator[None]:
     """Let processes that are started meanwhile use one thread each: frames are the parallelism."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

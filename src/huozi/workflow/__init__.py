@@ -1,6 +1,6 @@
 """Runs: folders with settings, events and results, which survive any interruption."""
 
-from huozi.workflow.executors import LocalExecutor, open_executor
+from huozi.workflow.executors import THREAD_VARIABLES, LocalExecutor, open_executor
 from huozi.workflow.run import RunFolder
 from huozi.workflow.settings import (
     Duration,
@@ -12,6 +12,7 @@ from huozi.workflow.stage import QuorumError, Runner, all_outcomes, clear_failed
 from huozi.workflow.task import Outcome, Task, task
 
 __all__ = [
+    "THREAD_VARIABLES",
     "Duration",
     "LocalExecutor",
     "Outcome",

@@ -80,6 +80,10 @@ class LocalExecutor(Executor):
         return found
 
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+"""Environment variables that set the number of threads of OpenMP, OpenBLAS, MKL and XLA."""
+
+
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -87,8 +91,7 @@ def available_cores() -> int:
 
 def _start_worker(cores: int) -> None:
     """Keep to a share of the cores, and end with the parent."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
-        os.environ[name] = str(cores)  # NPROC: XLA
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cores)))
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -155,7 +158,7 @@ def _parsl_on_this_machine(workers: int, logs: Path) -> Any:
     from parsl.providers import LocalProvider
 
     cores = max(1, available_cores() // workers)
-    threads = " ".join(f"export {name}={cores};" for name in ("OMP_NUM_THREADS", "NPROC"))
+    threads = " ".join(f"export {name}={cores};" for name in THREAD_VARIABLES)
     here = HighThroughputExecutor(
         label="here",
         address="127.0.0.1",

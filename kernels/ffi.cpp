@@ -60,7 +60,8 @@ static void share(ffi::ThreadPool& pool, int count, const Function& function) {
       progress->done.notify_one();
     }
   };
-  for (int helper = 1; helper < std::min(threads, count); helper++) pool.Schedule(std::function<void()>(work));
+  for (int helper = 1; helper < std::min(threads, count); helper++)
+    pool.Schedule(std::function<void()>(work));
   work();
   for (int done; (done = progress->done.load()) < count;) progress->done.wait(done);
 }

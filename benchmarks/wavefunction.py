@@ -76,7 +76,8 @@ def solve(name: str, options: argparse.Namespace) -> dict:
         else:
             found = trained.evaluate(geometry=g, budget=parse_duration(options.evaluation))
         steps = [event["geometries"][g] for event in course]
-        verdict, numbers = judge(found, steps, references(molecule))
+        unpaired = molecule.up - molecule.down
+        verdict, numbers = judge(found, steps, references(molecule), unpaired)
         result = {"nuclei": texts[g]} | dataclasses.asdict(found) | numbers
         result |= {"verdict": verdict, "exact_Ha": energy}
         results.append(result | {"above_exact_mHa": (found.energy_Ha - energy) * 1e3})

@@ -49,7 +49,7 @@ def judge(
     estimate: Estimate | StatesEstimate,
     steps: Sequence[dict[str, Any]],
     references: dict[str, float],
-    unpaired: int = 0,
+    unpaired: int,
 ) -> tuple[str, dict[str, Any]]:
     """Say whether the energy is converged, and the numbers behind it.
 

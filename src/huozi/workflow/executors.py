@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 ExecutorKind = Literal["local", "parsl"]
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+"""Environment variables that set the number of threads of OpenMP, OpenBLAS, MKL and XLA."""
+
 RETRIES = 2
 """Times a task is sent to another worker after its own was killed."""
 
@@ -78,10 +81,6 @@ class LocalExecutor(Executor):
             self._own.pool = pool
         found: ProcessPoolExecutor = self._own.pool
         return found
-
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-"""Environment variables that set the number of threads of OpenMP, OpenBLAS, MKL and XLA."""
 
 
 def available_cores() -> int:

@@ -84,7 +84,7 @@ def solve(name: str, options: argparse.Namespace) -> dict:
     return ({"geometries": results} if curve else results[0]) | {
         "training_steps": trained.steps,
         "training_seconds": trained.seconds,
-        "walkers": config.walkers,
+        "walkers": trained.state.x.shape[0] * trained.state.x.shape[1],
         "quiet_machine": options.quiet,
     }
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--ansatz", default="psiformer")
     parser.add_argument("--budget", default="10min")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--walkers", type=int, default=512)
+    parser.add_argument("--walkers", type=int)
     parser.add_argument("--evaluation", default="1min")
     parser.add_argument("--samples", type=int, help="Of every walker, in place of --evaluation.")
     parser.add_argument("--out", default="wavefunction-runs")

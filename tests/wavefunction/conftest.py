@@ -27,11 +27,12 @@ SIZES = {
 
 
 @functools.cache
-def shaken(name, precision="float64", kind=Psiformer):
+def shaken(name, precision="float64", kind=Psiformer, pairing="geminals"):
     """Molecule, ansatz and parameters."""
     pytest.importorskip("pyscf")
     molecule = Molecule.parse(MOLECULES[name], spin=2 if "triplet" in name else None)
-    wave_function = kind.for_molecule(molecule, precision=precision, **SMALL, **SIZES[kind])
+    sizes = SMALL | SIZES[kind] | {"precision": precision, "pairing": pairing}
+    wave_function = kind.for_molecule(molecule, **sizes)
     params = wave_function.init(0, molecule)
     rng = np.random.default_rng(1)
     moved = jax.tree.map(lambda p: jnp.asarray(p + 0.1 * rng.normal(size=p.shape)), params)
@@ -40,12 +41,17 @@ def shaken(name, precision="float64", kind=Psiformer):
 
 @pytest.fixture(
     scope="package",
-    params=[("LiH", Psiformer), ("H4", FermiNet), ("H4", LapNet), ("LiH", PairProduct)],
-    ids=lambda each: f"{each[0]}-{each[1].__name__}",
+    params=[
+        ("LiH", Psiformer, "geminals"),
+        ("H4", FermiNet, "geminals"),
+        ("H4", LapNet, "determinants"),
+        ("LiH", PairProduct, "determinants"),
+    ],
+    ids=lambda each: f"{each[0]}-{each[1].__name__}-{each[2]}",
 )
 def four_electrons(request):
     """Molecule, log|psi| of positions (N, 3) or their jets, and the sign; compiled together."""
-    molecule, wave_function, params = shaken(request.param[0], kind=request.param[1])
+    molecule, wave_function, params = shaken(request.param[0], "float64", *request.param[1:])
     nuclei = jnp.asarray(molecule.nuclei)
     both = jax.jit(lambda x: wave_function.sign_and_log(params, nuclei, x))
     return molecule, lambda x: both(x)[1], lambda x: both(x)[0]

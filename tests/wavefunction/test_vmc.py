@@ -12,7 +12,16 @@ import yaml
 from scipy.stats import chi2
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import VMC, AnsatzConfig, Molecule, TrainConfig, build, checkpoint, load_run
+from huozi.wavefunction import (
+    VMC,
+    AnsatzConfig,
+    Molecule,
+    Psiformer,
+    TrainConfig,
+    build,
+    checkpoint,
+    load_run,
+)
 from huozi.wavefunction import vmc as module
 from huozi.workflow import RunFolder
 from tests.cli.test_main import run as command
@@ -78,9 +87,10 @@ def test_resumed_is_the_same_as_uninterrupted(trained, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["psiformer", "ferminet", "lapnet", "pairproduct"])
 def test_an_ansatz_has_the_sizes_of_the_settings(name):
-    wave_function = build(HELIUM, TINY.model_copy(update={"kind": name})).wave_function
+    settings = TINY.model_copy(update={"kind": name, "pairing": "determinants"})
+    wave_function = build(HELIUM, settings).wave_function
     assert type(wave_function).__name__.lower() == name
-    sizes = TINY.model_dump(exclude={"kind"})
+    sizes = settings.model_dump(exclude={"kind"})
     assert sizes == {size: getattr(wave_function, size, v) for size, v in sizes.items()}
     assert hasattr(wave_function, "heads") == (name in ("psiformer", "lapnet"))
 
@@ -148,6 +158,37 @@ def test_a_wave_function_that_is_never_a_number_stops_the_run(tmp_path):
         vmc.train(tmp_path / "run", config=CONFIG)
 
 
+def test_a_folder_tells_what_the_wave_function_is(tmp_path):
+    """Also one that was not made from settings."""
+    atom = Psiformer.for_molecule(HELIUM, width=6, heads=2, layers=1, precision="float64")
+    trained = VMC(HELIUM, atom).train(tmp_path, steps=2, walkers=16, moves=2)
+    again = load_run(tmp_path)
+    assert again.problems[0].wave_function == atom
+    np.testing.assert_array_equal(again.state.x, trained.state.x)
+
+
+def test_a_budget_may_be_too_small_to_begin(tmp_path):
+    with pytest.raises(ValueError, match=r"setting up took .* s; give a larger --budget"):
+        build(HELIUM, TINY).train(tmp_path / "run", budget=0.1)
+    build(HELIUM, TINY).train(tmp_path / "run", config=CONFIG.model_copy(update={"steps": 2}))
+
+
+def test_a_set_up_that_failed_does_not_stand_in_the_way(tmp_path):
+    heavy = Molecule.parse("K 0 0 0")
+    with pytest.raises(ValueError, match="no functions to start from"):
+        build(heavy, TINY).train(tmp_path / "run", config=CONFIG)
+    build(HELIUM, TINY).train(tmp_path / "run", config=CONFIG.model_copy(update={"steps": 2}))
+
+
+@pytest.mark.parametrize("kind", ["psiformer", "lapnet"])
+def test_heads_share_the_width(kind):
+    """Or electrons would be mixed when it is split."""
+    with pytest.raises(ValueError, match="width of 6 cannot be shared by 4 heads"):
+        AnsatzConfig(kind=kind, width=6)
+    with pytest.raises(ValueError, match="width of 6 cannot be shared by 4 heads"):
+        Psiformer.for_molecule(HELIUM, width=6)
+
+
 def test_steps_that_ruin_the_wave_function_are_taken_back(tmp_path):
     """Far too long steps: every energy is a number, and none is worth anything."""
     wild = CONFIG.model_copy(update={"steps": 40, "learning_rate": 100.0, "step_limit": 100.0})
@@ -176,6 +217,9 @@ def test_command(trained, monkeypatch, capsys):
         (["train", "--molecule", "Qq 0 0 0", "--out", "x"], "no chemical element"),
         (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "soon"], "not a duration"),
         (["evaluate", "missing"], "holds no wave function"),
+        (["evaluate", "missing", "--steps", "-1"], "equal to 1"),
+        (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "1ms"], "not a duration"),
+        (["train", "--molecule", "K 0 0 0", "--out", "x"], "with --ecp ccecp"),
     ],
 )
 def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message):

@@ -118,6 +118,22 @@ def test_networks_see_what_follows_a_cusp(z):
     assert not np.any(smooth[:, 5:])
 
 
+def test_networks_see_which_electrons_are_near():
+    """Of the other spin directions that begin like x r; closeness, and its product with r^2."""
+    apart, far = 1e-3 * np.array([0.6, 0.0, 0.8]), np.full(3, 50.0)
+    close = [np.exp(1 - np.sqrt(1 + 1e-6)), 1e-6]
+    for place, expected in (
+        (1, [*np.zeros(3), *close, 0, 0]),  # two spins up, one down
+        (2, [*(-1e-3 * apart), 0, 0, *close]),
+    ):
+        x = np.array([np.zeros(3), far, -far])
+        x[place] = apart
+        seen = features.near_features(jnp.asarray(x), 2, 1, "float64")
+        np.testing.assert_allclose(seen[0], expected, rtol=3e-3, atol=1e-15)
+        turned = np.array([-1.0] * 3 + [1.0] * 4)
+        np.testing.assert_allclose(seen[place], turned * expected, rtol=3e-3, atol=1e-15)
+
+
 def test_cusp_between_opposite_spins(four_electrons):
     _, log_psi, _ = four_electrons
     place = jax.random.normal(jax.random.key(4), (4, 3))

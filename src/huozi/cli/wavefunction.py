@@ -50,7 +50,7 @@ def train(
         str | None, typer.Option(help="Wall time of the run: 90s, 5min, 1h. [default: 10min]")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Make this many steps instead of filling a budget.")
+        int | None, typer.Option(min=1, help="Make this many steps instead of filling a budget.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     devices: Annotated[
@@ -113,7 +113,7 @@ def evaluate(
         str | None, typer.Option(help="Wall time, shared by geometries. [default: 1min]")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Samples of every walker instead of a budget.")
+        int | None, typer.Option(min=1, help="Samples of every walker instead of a budget.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: a fresh one]")] = None,
     forces: Annotated[bool, typer.Option(help="Give the forces on the nuclei, too.")] = False,
@@ -135,7 +135,7 @@ def evaluate(
     if forces and (excited or trained.problems[0].molecule.potentials):
         case = "of several states" if excited else "with core potentials"
         raise ValueError(f"forces are not known {case}; leave out --forces")
-    seconds = None if steps else parse_duration(budget or "1min") / count
+    seconds = parse_duration(budget or "1min") / count if steps is None else None
     course = _course(run)
     results = []
     for g, problem in enumerate(trained.problems):
@@ -188,8 +188,10 @@ def _words_of_states(result: dict[str, Any]) -> str:
     states = result["states"]
 
     def column(name: str, error: str, scale: float = 1.0) -> list[str]:
-        pairs = zip(states[name], states[error])
-        return [value_with_error(scale * v, scale * e) if e else "" for v, e in pairs]
+        # What is exact has an error of rounding; the first state's excitation is no number.
+        pairs = zip(states[name], (e if e > 1e-12 else 0.0 for e in states[error]))
+        cells = [value_with_error(scale * v, scale * e) for v, e in pairs]
+        return ["", *cells[1:]] if name in ("excitation_Ha", "oscillator_strength") else cells
 
     rows = zip(
         column("energy_Ha", "energy_stderr"),
@@ -258,11 +260,12 @@ def _course(run: Path) -> list[dict[str, Any]]:
     """Read logged energies; steps that a resumed run made again replace the older ones."""
     from huozi.workflow import RunFolder
 
-    by_step: dict[int, dict[str, Any]] = {}
+    course: list[dict[str, Any]] = []
     for event in RunFolder(run).events("steps"):
-        by_step = {step: e for step, e in by_step.items() if step < event["step"]}
-        by_step[event["step"]] = event
-    return list(by_step.values())
+        while course and course[-1]["step"] >= event["step"]:
+            course.pop()
+        course.append(event)
+    return course
 
 
 def _plot(run: Path, course: list[dict[str, Any]], references: dict[str, float]) -> None:

@@ -1,10 +1,11 @@
 """Wave functions of Jastrow factor and determinants whose orbitals are shaped by a network.
 
-    psi = exp(J) sum_k w_k det[phi_kj(i; all)]_up det[...]_down
+    psi = exp(J) A,    A = det[sum_m w_m phi_m(i) phi_m(j)], or sum_k w_k det[phi_kj(i)] det[...]
     phi_kj(i) = Phi_kj(r_i) (1 + a_kj . h_i) + envelope_kj(r_i) (b_kj . h_i)
 
-h_i are the network's outputs, Phi starts as Hartree-Fock's orbitals, J holds the exact cusps and
-a network for pairs. What makes h_i is all that one ansatz (`psiformer.py`, `ferminet.py`,
+The first is a geminal (`geminals.py`), the second a sum of determinants of the electrons of
+either spin. h_i are the network's outputs, Phi starts as Hartree-Fock's orbitals, J holds the exact
+cusps and a network for pairs. What makes h_i is all that one ansatz (`psiformer.py`, `ferminet.py`,
 `lapnet.py`) has for itself; `pair_product.py` also puts another product in the determinants' place.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import determinants as slater
-from huozi.wavefunction import features, jastrow, jets
+from huozi.wavefunction import features, geminals, jastrow, jets
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.orbitals import Basis, hartree_fock
@@ -41,6 +42,9 @@ class Ansatz(ABC):
         Size of the network, and width of the networks for pairs.
     precision : str
         Of the network, ``float32`` or ``float64``; all else is float64.
+    pairing : str
+        ``geminals``, which have as many orbitals for each of Hartree-Fock's as there would be
+        `determinants`, or ``determinants``.
     """
 
     of_geometry: ClassVar[tuple[str, ...]] = ("coefficients", "basis", "weights")
@@ -50,11 +54,12 @@ class Ansatz(ABC):
     bare: tuple[bool, ...]
     up: int
     down: int
-    width: int = 32
+    width: int = 16
     layers: int = 2
     determinants: int = 4
-    pair_width: int = 32
+    pair_width: int = 16
     precision: str = "float32"
+    pairing: str = "geminals"
 
     @classmethod
     def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Self:
@@ -87,20 +92,21 @@ class Ansatz(ABC):
         orbitals, exponents = np.zeros((basis.size, basis.size)), basis.init(1.0)
         if molecule:
             start = hartree_fock(molecule, basis)
-            orbitals, exponents = start.orbitals, start.exponents
-        coefficients = self.coefficients(orbitals)
+            orbitals = start.orbitals[:, start.usable(self.up)]
+            exponents = start.exponents
+        coefficients, weights = self.start(orbitals)
         params = {
             "cusp": jastrow.init_cusp(),
             "pairs": jastrow.init_pair_network(rng, inputs, self.pair_width),
             "input": {"weight": matrix(inputs, d), "bias": np.zeros(d)},
             "layers": layers,
             "orbitals": {
-                spin: self._init_orbital(chosen.shape[2], matrix)
+                spin: self._init_orbital(chosen.shape[1:], matrix)
                 for spin, chosen in coefficients.items()
             },
             "coefficients": coefficients,
             "basis": exponents,
-            "weights": np.eye(self.determinants)[0],
+            "weights": weights,
         }
         return jax.tree.map(jnp.asarray, params)
 
@@ -123,10 +129,19 @@ class Ansatz(ABC):
             Positions, or their jets (`jets.seed`).
         """
 
-    def coefficients(self, found: np.ndarray) -> Params:
-        """Coefficients (size, K, columns) of up and down, from those of Hartree-Fock, (size, n)."""
-        sets = slater.configurations(self.up, self.down, found.shape[1], self.determinants)
-        return {spin: found[:, occupied] for spin, occupied in zip(("up", "down"), sets)}
+    def start(self, found: np.ndarray) -> tuple[Params, np.ndarray]:
+        """Coefficients (size, K, columns) of up and down, from those of Hartree-Fock, (size, n).
+
+        And the weights, with which they make its determinant.
+        """
+        size = (self.up, self.down, found.shape[1])
+        if self.pairing == "geminals":
+            sets = geminals.paired(*size, self.determinants * self.down)
+            weights = (np.arange(sets[1].size) < self.down).astype(float)
+        else:
+            sets = slater.configurations(*size, self.determinants)
+            weights = np.eye(self.determinants)[0]
+        return {spin: found[:, chosen] for spin, chosen in zip(("up", "down"), sets)}, weights
 
     def antisymmetric(
         self, up: Value | None, down: Value | None, weights: Array
@@ -137,15 +152,16 @@ class Ansatz(ABC):
         ----------
         up, down : (K, n, columns), or None
             Orbitals of the electrons (rows); None where a spin has no electrons.
-        weights : (K,)
+        weights : array
         """
-        return slater.log_sum(up, down, weights)
+        form = geminals.log_geminal if self.pairing == "geminals" else slater.log_sum
+        return form(up, down, weights)
 
-    def _init_orbital(self, columns: int, matrix: Any) -> Params:
+    def _init_orbital(self, shape: tuple[int, ...], matrix: Any) -> Params:
         return {
-            "envelope": np.full((len(self.basis.s_atom), self.determinants, columns), 0.1),
-            "factor": matrix(self.width, self.determinants * columns, 0.01),
-            "term": matrix(self.width, self.determinants * columns, 0.01),
+            "envelope": np.full((len(self.basis.s_atom), *shape), 0.1),
+            "factor": matrix(self.width, int(np.prod(shape)), 0.01),
+            "term": matrix(self.width, int(np.prod(shape)), 0.01),
         }
 
     def log_psi(self, params: Params, nuclei: Array, x: Value) -> Value:
@@ -207,4 +223,5 @@ class Ansatz(ABC):
         orbitals = jets.add(
             jets.multiply(start, jets.shift(factor, jnp.ones(()))), jets.multiply(envelope, term)
         )
-        return jets.linear(lambda v: v.reshape(n, self.determinants, -1).swapaxes(0, 1), orbitals)
+        shape = p["envelope"].shape[1:]
+        return jets.linear(lambda v: v.reshape(n, *shape).swapaxes(0, 1), orbitals)

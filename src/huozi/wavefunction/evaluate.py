@@ -128,6 +128,9 @@ def sampled(
     """Sample |psi|^2 anew until budget or steps are spent; see `evaluate`."""
     if (budget is None) == (steps is None):
         raise ValueError("an evaluation needs either a budget in seconds or a number of steps")
+    limit = float(budget if steps is None else steps)  # type: ignore[arg-type]
+    if limit <= 0:
+        raise ValueError(f"an evaluation takes time; found budget {budget}, steps {steps}")
     begun = time.monotonic()
     key = jax.random.key(seed)
     x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
@@ -139,7 +142,7 @@ def sampled(
         local, terms = problem.measure(params, x)
         yield Sample(x, np.asarray(local), terms, float(acceptance), count % evaluations == 0)
         count += 1
-        done = count / steps if steps else (time.monotonic() - begun) / (budget or 1.0)
+        done = (time.monotonic() - begun if steps is None else count) / limit
         if report:
             report({"event": "samples", "step": count, "done": min(1.0, done)})
 
@@ -248,7 +251,8 @@ def _averaged(
     if lost > 1e-3 * energies.size:
         raise ValueError(
             f"{lost} of {energies.size} local energies are not finite; "
-            "the wave function has broken down: train again with precision float64"
+            "the wave function has broken down: train again, in another folder, with --config "
+            "and in that file ansatz: {precision: float64}"
         )
     mean = chain_average(energies[:, fine])
     found = Energy(

@@ -41,9 +41,6 @@ Array = jax.Array
 Floats = NDArray[np.floating]
 Params = dict[str, Any]
 
-POOR_FIT = 0.5
-"""Empty orbitals of which the basis misses more are not used: d functions, mostly."""
-
 
 class Matrices(NamedTuple):
     """Operators at one configuration of all copies, in the basis of the K wave functions.
@@ -84,11 +81,13 @@ class States:
     def init(self, seed: int, molecule: Molecule | None) -> Params:
         """Parameters of all states; see `Ansatz.init`."""
         ansatz = self.ansatz
+        if ansatz.pairing != "determinants":
+            raise ValueError("several states need an ansatz with pairing='determinants'")
         params = ansatz.init(seed, None)
         if molecule is None:
             return stack(ansatz, [params] * self.count)
         start = hartree_fock(molecule, ansatz.basis, "aug-cc-pvdz", excited=True)
-        usable = (start.missing < POOR_FIT) | (np.arange(len(start.levels)) < ansatz.up)
+        usable = start.usable(ansatz.up)
         orbitals = start.orbitals[:, usable]
         sets = slater.excitations(
             ansatz.up, ansatz.down, start.levels[usable], self.count, ansatz.determinants

@@ -70,14 +70,59 @@ ELECTRON_FEATURES, PAIR_FEATURES = 9, 4
 
 def pair_features(r2: Value) -> Value:
     """Logarithm of the distance, closeness at two scales and the square of a kink, (P, 4)."""
-    far = rounded(r2, 1.0)
     return jets.linear(
         lambda *f: jnp.stack(f, -1),
-        jets.elementwise(jnp.log1p, far),
-        jets.elementwise(lambda s: jnp.exp(-s), far),
+        jets.elementwise(jnp.log1p, rounded(r2, 1.0)),
+        _closeness(r2),
         jets.elementwise(lambda s: jnp.exp(-2 * s), rounded(r2, 0.5)),
         jets.elementwise(jnp.square, kink(r2, np.ones(1))),
     )
+
+
+def bent_directions(apart: Value, r2: Value) -> Value:
+    """Vectors between two electrons that begin like x r and end some bohr away, (P, 3)."""
+    local = jets.multiply(kink(r2, np.ones(1)), _closeness(r2))
+    return jets.bilinear(lambda v, f: v * f[..., None], apart, local)
+
+
+NEAR_FEATURES = 7
+"""Of an electron for all others."""
+
+
+def near_features(x: Value, up: int, down: int, dtype: str) -> Value:
+    """Describe the others near each electron, (N, 7), spread to all coordinates.
+
+    Sums over the others of its spin, and over those of the other spin, of closeness and closeness
+    times the square of a kink; of the other spin also `bent_directions`. Between electrons of one
+    spin, where the wave function itself begins like x, x r would change the slope of the cusp.
+    """
+    count = up + down
+    i, j, same = electron_pairs(up, down)
+    apart = jets.separation(x, i, j)
+    r2 = jets.squared_length(apart)
+    close = _closeness(r2)
+    squares = jets.elementwise(jnp.square, kink(r2, np.ones(1)))
+    seen = jets.linear(
+        lambda v, *f: jnp.concatenate([v, jnp.stack(f, -1)], -1),
+        bent_directions(apart, r2),
+        close,
+        jets.multiply(squares, close),
+    )
+    seen = jets.spread_pairs(jets.cast(seen, dtype), i, j, count)
+    at_i, at_j = (np.arange(count)[:, None] == ends for ends in (i, j))
+    # The direction from j to i is i's; for j it turns its sign.
+    towards = ((1.0 * at_i - 1.0 * at_j) * ~same).astype(dtype)
+    partners = np.stack([(at_i | at_j) * kind for kind in (same, ~same)]).astype(dtype)
+
+    def total(pairs: Array) -> Array:
+        numbers = jnp.einsum("sip,pc->isc", partners, pairs[:, 3:]).reshape(count, -1)
+        return jnp.concatenate([towards @ pairs[:, :3], numbers], -1)
+
+    return jets.linear(total, seen)
+
+
+def _closeness(r2: Value) -> Value:
+    return jets.elementwise(lambda s: jnp.exp(-s), rounded(r2, 1.0))
 
 
 def electron_pairs(up: int, down: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import jets
+from huozi.wavefunction import jets, psiformer
 from huozi.wavefunction.jets import Jet, Value
-from huozi.wavefunction.psiformer import Psiformer
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
-class LapNet(Psiformer):
+class LapNet(psiformer.Psiformer):
     """Sparse attention in `heads` heads; the parameters are those of `Psiformer`."""
 
     def init_layers(self, matrix: Any) -> Any:
@@ -37,14 +36,14 @@ class LapNet(Psiformer):
 
     def network(self, h: Value, x: Value, layers: Any) -> Value:
         """Attend and apply one tanh layer, in turn; the own stream has tanh layers only."""
-        own, h = h, jets.spread_electrons(h)
+        own, h = h, self.together(h, x, layers)
         scale = (self.width // self.heads) ** -0.5
         for number, layer in enumerate(layers):
             if number:
                 own = jets.add(own, jets.elementwise(jnp.tanh, jets.dense(own, **layer["own"])))
-            q, k = (self.project(own, layer[name]) for name in "qk")
+            q, k = (self.project(own, weight) for weight in (layer["q"] * scale, layer["k"]))
             v = self.project(h, layer["v"])
-            h = self.update(h, attend(jets.linear(lambda u: u * scale, q), k, v), layer)
+            h = self.update(h, attend(q, k, v), layer)
         return h
 
 
@@ -59,7 +58,7 @@ def attend(q: Value, k: Value, v: Value) -> Value:
         Spread to all coordinates.
     """
     if not isinstance(q, Jet):
-        return jets.einsum("ijh,jhc->ihc", jax.nn.softmax(_compare(q, k), axis=1), v)
+        return psiformer.attend(q, k, v)
     scores = _scores(q, k)
     largest = jax.lax.stop_gradient(scores.value.max(1, keepdims=True))
     weights = jets.elementwise(jnp.exp, jets.shift(scores, -largest))

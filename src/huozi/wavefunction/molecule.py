@@ -81,7 +81,10 @@ class Molecule:
         numbers = [_element(words) for words in atoms]
         positions = tuple(_place(words, UNITS[unit]) for words in atoms)
         if spin is None and len(numbers) == 1 and charge == 0:
-            spin = round(ground_state_magnetic_moments[numbers[0]])
+            moment = ground_state_magnetic_moments[numbers[0]]
+            # Of heavy elements the table lacks some and has others of the wrong parity.
+            if np.isfinite(moment) and (numbers[0] - round(moment)) % 2 == 0:
+                spin = round(moment)
         found = [core_potential(chemical_symbols[z], ecp) if ecp else None for z in numbers]
         charges = tuple(z - (p.core if p else 0) for z, p in zip(numbers, found))
         up, down = _electrons(sum(charges) - charge, charge, spin)

@@ -345,7 +345,8 @@ def start_state(
     params = stack(wave_function, each)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     rng = np.random.default_rng([settings.seed, 1])
-    walkers = settings.walkers // len(problems)
+    electrons = molecules[0].electrons * copy_count(wave_function)
+    walkers = settings.walkers_for(electrons) // len(problems)
 
     def initial(molecule: Molecule) -> Array:
         each = range(copy_count(wave_function))

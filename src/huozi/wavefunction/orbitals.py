@@ -9,6 +9,7 @@ J. Chem. Phys. 45, 556 (1966)), hence the other half of a cusp factor in p funct
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,9 @@ P_SHELLS = 2
 
 LEAST_RATIO = 1.5
 """Of exponents that follow each other; of functions that are too alike large multiples cancel."""
+
+POOR_FIT = 0.5
+"""Empty orbitals of which the basis misses more are not used: d functions, mostly."""
 
 WEAKEST_BINDING = 0.05
 """Hartree; weaker bound (or unbound) highest orbitals are treated as bound by this."""
@@ -138,6 +142,10 @@ class HartreeFock:
     levels: np.ndarray
     missing: np.ndarray
 
+    def usable(self, occupied: int) -> np.ndarray:
+        """Tell the orbitals that are occupied or that the basis can form, (n,)."""
+        return (self.missing < POOR_FIT) | (np.arange(len(self.levels)) < occupied)
+
 
 def hartree_fock(
     molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz", excited: bool = False
@@ -153,7 +161,7 @@ def hartree_fock(
     ImportError
         Without PySCF.
     ValueError
-        If Hartree-Fock does not converge.
+        If Hartree-Fock does not converge, or there are no Gaussians for an element.
     """
     mean_field = run_pyscf(molecule, gaussians)
     grids = _grid(mean_field.mol)
@@ -183,18 +191,27 @@ def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
     """
     try:
         from pyscf import gto, scf
+        from pyscf.lib.exceptions import BasisNotFoundError
     except ImportError:
         raise ImportError("the starting orbitals need PySCF: pip install 'huozi[pyscf]'") from None
     cores = [p for p in molecule.potentials if p]
-    mol = gto.M(
-        atom=[(z, xyz) for z, xyz in zip(molecule.numbers, molecule.positions)],
-        unit="bohr",
-        basis={"default": gaussians} | {p.symbol: f"{p.name}-{gaussians}" for p in cores},
-        ecp={p.symbol: p.name for p in cores},
-        spin=molecule.up - molecule.down,
-        charge=sum(molecule.charges) - molecule.electrons,
-        verbose=0,
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Basis may be available", UserWarning)
+            mol = gto.M(
+                atom=[(z, xyz) for z, xyz in zip(molecule.numbers, molecule.positions)],
+                unit="bohr",
+                basis={"default": gaussians} | {p.symbol: f"{p.name}-{gaussians}" for p in cores},
+                ecp={p.symbol: p.name for p in cores},
+                spin=molecule.up - molecule.down,
+                charge=sum(molecule.charges) - molecule.electrons,
+                verbose=0,
+            )
+    except BasisNotFoundError as error:
+        raise ValueError(
+            f"PySCF has no functions to start from: {error}; with --ecp ccecp it has them for "
+            "most elements up to krypton"
+        ) from None
     mean_field = scf.ROHF(mol) if molecule.up != molecule.down else scf.RHF(mol)
     if any(molecule.field):
         in_field = np.einsum("x,xij->ij", molecule.field, mol.intor("int1e_r"))

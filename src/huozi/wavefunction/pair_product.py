@@ -62,9 +62,10 @@ class PairProduct(Ansatz):
             h = jets.add(h, jets.elementwise(jnp.tanh, jets.shift(seen, layer["bias"])))
         return h
 
-    def coefficients(self, found: np.ndarray) -> Params:
+    def start(self, found: np.ndarray) -> tuple[Params, np.ndarray]:
         """Coefficients (size, K, 2): the lowest two orbitals with part of others, then pairs."""
-        return {"up": self._pairs(found, self.up), "down": self._pairs(found, self.down)}
+        chosen = {"up": self._pairs(found, self.up), "down": self._pairs(found, self.down)}
+        return chosen, np.eye(self.determinants)[0]
 
     def _pairs(self, found: np.ndarray, electrons: int) -> np.ndarray:
         size = min(electrons, 2)

@@ -1,7 +1,8 @@
 """Psiformer: attention between electrons.
 
-Departures from von Glehn et al. (arXiv:2211.13672): smooth inputs, orbitals from Hartree-Fock
-(`ansatz.py`), and one weight matrix in place of two after each attention.
+Departures from von Glehn et al. (arXiv:2211.13672): smooth inputs, among them sums over the
+electrons that are near (attention would have to find them by comparing positions), orbitals from
+Hartree-Fock (`ansatz.py`), and one weight matrix in place of two after each attention.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from huozi import kernels
 from huozi.arrays import jnp
-from huozi.wavefunction import jets
+from huozi.wavefunction import features, jets
 from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.jets import Jet, Value
 
@@ -30,17 +31,27 @@ class Psiformer(Ansatz):
 
     heads: int = 4
 
+    def __post_init__(self) -> None:
+        """Refuse heads that cannot share the width."""
+        if self.width % self.heads:
+            raise ValueError(
+                f"a width of {self.width} cannot be shared by {self.heads} heads; take a multiple"
+            )
+
     def init_layers(self, matrix: Any) -> Any:
         """Parameters of `network`."""
         d = self.width
-        return [
+        layers = [
             {name: matrix(d, d) for name in ("q", "k", "v", "o", "mlp")} | {"bias": np.zeros(d)}
             for _ in range(self.layers)
         ]
+        for first in layers[:1]:
+            first["near"] = matrix(features.NEAR_FEATURES, d)
+        return layers
 
     def network(self, h: Value, x: Value, layers: Any) -> Value:
         """Attend and apply one tanh layer, in turn."""
-        h = jets.spread_electrons(h)
+        h = self.together(h, x, layers)
         scale = (self.width // self.heads) ** -0.5
         for layer in layers:
             q, k, v = (
@@ -48,6 +59,14 @@ class Psiformer(Ansatz):
             )
             h = self.update(h, attend(q, k, v), layer)
         return h
+
+    def together(self, h: Value, x: Value, layers: Any) -> Value:
+        """Spread states of one electron to all coordinates and add the electrons that are near."""
+        h = jets.spread_electrons(h)
+        if not layers or self.up + self.down == 1:
+            return h
+        near = features.near_features(x, self.up, self.down, self.precision)
+        return jets.add(h, jets.dense(near, layers[0]["near"]))
 
     def project(self, stream: Value, weight: Any) -> Value:
         """Make queries, keys or values (N, H, c) of a stream (N, d)."""

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from huozi.workflow import Duration, read_settings
 
+FEW_ELECTRONS = 6
+"""For more, the noise of 512 walkers would slow the optimisation down."""
+
 
 class AnsatzConfig(BaseModel):
     """Form and size of the wave function."""
@@ -21,8 +24,16 @@ class AnsatzConfig(BaseModel):
     width: int = Field(16, ge=4, description="Width of the network; a multiple of heads.")
     layers: int = Field(2, ge=0, description="Layers of the network.")
     heads: int = Field(4, ge=1, description="Attention heads, of psiformer and lapnet.")
+    pairing: Literal["geminals", "determinants"] | None = Field(
+        None,
+        description="Products of functions of two electrons, or of orbitals; pairproduct has its "
+        "own. [geminals; determinants for several states]",
+    )
     determinants: int = Field(
-        4, ge=1, description="Determinants; of pairproduct, terms of each pair function."
+        4,
+        ge=1,
+        description="Determinants; with geminals, orbitals for each pair of electrons; of "
+        "pairproduct, terms of each pair function.",
     )
     pair_width: int = Field(16, ge=1, description="Width of the networks for pairs of electrons.")
     precision: Literal["float32", "float64"] = Field(
@@ -33,9 +44,14 @@ class AnsatzConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _determinants_for_states(self) -> Self:
-        if self.states > 1 and self.kind == "pairproduct":
-            raise ValueError("several states start from determinants, which pairproduct has not")
+    def _fits_together(self) -> Self:
+        if self.kind in ("psiformer", "lapnet") and self.width % self.heads:
+            raise ValueError(
+                f"a width of {self.width} cannot be shared by {self.heads} heads; take a multiple"
+            )
+        for choice in (self.kind, self.pairing):
+            if self.states > 1 and choice in ("pairproduct", "geminals"):
+                raise ValueError(f"several states start from determinants, which {choice} have not")
         return self
 
 
@@ -52,7 +68,11 @@ class TrainConfig(BaseModel):
         None, ge=1, description="Make this many steps instead of filling the budget."
     )
     seed: int = Field(0, ge=0, description="Seed of parameters and walkers.")
-    walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
+    walkers: int | None = Field(
+        None,
+        ge=8,
+        description="Configurations sampled at once. [512; beyond six electrons 1024]",
+    )
     moves: int = Field(10, ge=1, description="Metropolis moves of every walker between steps.")
     learning_rate: float = Field(
         0.1,
@@ -76,6 +96,10 @@ class TrainConfig(BaseModel):
         1, ge=1, description="Devices that share the walkers; divides the walkers of a geometry."
     )
     checkpoint_every: Duration = Field(20.0, ge=0, description="Time between checkpoints.")
+
+    def walkers_for(self, electrons: int) -> int:
+        """Count the configurations to sample; of several states the electrons of all copies."""
+        return self.walkers or (512 if electrons <= FEW_ELECTRONS else 1024)
 
     @classmethod
     def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainConfig:

@@ -80,7 +80,7 @@ def judge(
             notes.append(
                 f"the energy still fell by {-change * 1e3:.2f} mHa in the last third of the run"
             )
-        elif error > LARGEST_DRIFT_ERROR:
+        elif not error <= LARGEST_DRIFT_ERROR:  # nor is it a number
             notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
     else:
         notes.append("the run is too short to tell a drift")
@@ -96,9 +96,9 @@ def judge(
     ground, error = estimate.energy_Ha, estimate.stderr_Ha
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
-        notes += _mixed_spins(estimate, unpaired)
+    notes += _mixed_spins(estimate, unpaired)
     for name, energy in references.items():
-        if ground > energy + 3 * error:
+        if not ground <= energy + 3 * error:
             notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
     if notes:
         return "not converged: " + "; ".join(
@@ -108,14 +108,17 @@ def judge(
     return "converged: no drift" + "".join(", " + text for text in below), numbers
 
 
-def _mixed_spins(estimate: StatesEstimate, unpaired: int) -> list[str]:
+def _mixed_spins(estimate: Estimate | StatesEstimate, unpaired: int) -> list[str]:
     """Name states of no pure spin: multiplets that are cut, or a run that is too short."""
-    values, errors = (estimate.states[n] for n in ("spin_squared", "spin_squared_stderr"))
+    if isinstance(estimate, Estimate):
+        values, errors = [estimate.spin_squared], [estimate.spin_squared_stderr]
+    else:
+        values, errors = (estimate.states[n] for n in ("spin_squared", "spin_squared_stderr"))
     pure = abs(unpaired) / 2 + np.arange(10)
     notes = []
     for k, (value, error) in enumerate(zip(values, errors), 1):
         if np.abs(pure * (pure + 1) - value).min() > LARGEST_IMPURITY + 3 * error:
-            notes.append(
-                f"state {k} is of no pure spin (<S^2> = {value:.2f}), others may be missing"
-            )
+            of_many = f"state {k} is", ", others may be missing"
+            name, rest = of_many if isinstance(estimate, StatesEstimate) else ("the state is", "")
+            notes.append(f"{name} of no pure spin (<S^2> = {value:.2f}){rest}")
     return notes

@@ -158,6 +158,7 @@ class VMC:
         report : callable, optional
             Called with each logged event, for a display.
         config : TrainConfig, optional
+            Its `ansatz` is not looked at: the wave function is there already.
         **settings
             Single settings, in place of `config`.
 
@@ -168,6 +169,7 @@ class VMC:
             if the wave function breaks down again and again.
         """
         config = config or TrainConfig.read(None, settings)
+        config = config.model_copy(update={"ansatz": _described(self.wave_function, config.ansatz)})
         return _Session(self, config, out, report).run()
 
 
@@ -175,9 +177,23 @@ def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC
     """Return the variational Monte Carlo of geometries with the ansatz of the settings."""
     kind = KINDS[ansatz.kind]
     sizes = ansatz.model_dump(include={field.name for field in dataclasses.fields(kind)})
+    sizes["pairing"] = ansatz.pairing or ("determinants" if ansatz.states > 1 else "geminals")
     first = molecules if isinstance(molecules, Molecule) else molecules[0]
     single = kind.for_molecule(first, **sizes)
     return VMC(molecules, States(single, ansatz.states) if ansatz.states > 1 else single)
+
+
+def _described(wave_function: Any, otherwise: AnsatzConfig) -> AnsatzConfig:
+    """Find the settings of a wave function, so that its run folder tells what it is.
+
+    `otherwise` for a class that is not of this package.
+    """
+    single = wave_function.ansatz if isinstance(wave_function, States) else wave_function
+    for name, kind in KINDS.items():
+        if type(single) is kind:
+            sizes = {f: getattr(single, f) for f in AnsatzConfig.model_fields if hasattr(single, f)}
+            return AnsatzConfig(kind=name, states=copy_count(wave_function), **sizes)
+    return otherwise
 
 
 def load_run(path: str | Path) -> Trained:
@@ -196,7 +212,7 @@ def load_run(path: str | Path) -> Trained:
         )
     described = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     molecules = [_molecule_from(each) for each in described["molecules"]]
-    config = TrainConfig.model_validate(described["training"])
+    config = TrainConfig.read(None, described["training"])
     devices = min(config.devices, jax.device_count())
     problems = build(molecules, config.ansatz).problems(config.chunk, devices)
     state, header = checkpoint.load(path / "checkpoint.safetensors", _form(problems, config))
@@ -212,14 +228,16 @@ class _Session:
         self.begun = time.monotonic()
         self.config = config
         self.problems = vmc.problems(config.chunk, config.devices)
-        if config.walkers < 2 * len(self.problems):
+        first = self.problems[0]
+        walkers = config.walkers_for(first.molecule.electrons * copy_count(first.wave_function))
+        if walkers < 2 * len(self.problems):
             raise ValueError(
-                f"{config.walkers} walkers are too few for {len(self.problems)} geometries; "
+                f"{walkers} walkers are too few for {len(self.problems)} geometries; "
                 "at least two for each are needed"
             )
-        if config.walkers // len(self.problems) % config.devices:
+        if walkers // len(self.problems) % config.devices:
             raise ValueError(
-                f"{config.walkers} walkers of {len(self.problems)} geometries cannot be shared by "
+                f"{walkers} walkers of {len(self.problems)} geometries cannot be shared by "
                 f"{config.devices} devices; take a multiple"
             )
         device_mesh(config.devices)  # or says that there are too few
@@ -235,6 +253,11 @@ class _Session:
     def run(self) -> Trained:
         """Make all steps that the budget allows."""
         state = self.prepare()
+        if not int(state.step) and self.done(0) >= 1:
+            raise ValueError(
+                f"setting up took {self.seconds:.0f} s, all of the budget of "
+                f"{self.config.budget:g} s; give a larger --budget, or --steps"
+            )
         step = make_step(self.problems, self.config)
         good = state
         while (done := self.done(int(state.step))) < 1:
@@ -276,18 +299,18 @@ class _Session:
             "training": self.config.model_dump(mode="json"),
         }
         described = yaml.safe_load(yaml.safe_dump(_plain(described)))
-        if self.folder and (self.folder.path / "config.yaml").exists():
-            self.refuse_another(described)
+        if self.folder:
             file = self.folder.path / "checkpoint.safetensors"
             if file.exists():
+                self.refuse_another(described)
                 state, header = checkpoint.load(file, _form(self.problems, self.config))
                 self.spent = header["seconds"]
                 self.scale = header["scale"]
                 self.emit("resume", step=int(state.step), done=self.done(int(state.step)))
                 return state
+        state = start_state(self.problems, self.config)
         if self.folder:
             self.folder.write_config(described)
-        state = start_state(self.problems, self.config)
         moved, widths = [], []
         for g, problem in enumerate(self.problems):
             params = select(problem.wave_function, state.params, g)
@@ -372,7 +395,8 @@ class _Session:
             raise ValueError(
                 f"the wave function broke down at step {step}, {self.recoveries} times: energies "
                 f"that are no numbers, or spread {BROKEN:g} times wider than before; try "
-                "precision float64, a larger damping or a smaller learning_rate"
+                "other settings (--config) and another --out: ansatz: {precision: float64}, a "
+                "larger damping or a smaller learning_rate"
             )
         fresh = jax.random.fold_in(jax.random.wrap_key_data(good.key), self.recoveries)
         return dataclasses.replace(good, key=jax.random.key_data(fresh))

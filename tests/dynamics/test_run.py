@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from huozi.potential.lennard_jones import LennardJones
 from huozi.systems import System
 from huozi.workflow import RunFolder
 from tests.dynamics.fields import ARGON, argon
+from tests.potential.conftest import random_model
 
 SYSTEM = System.from_atoms(argon(rattle=0.05))
 QUICK = {"timestep": 4.0, "temperature": 60.0, "steps": 60, "trajectory_every": 7}
@@ -86,6 +87,18 @@ def test_a_finished_run_is_not_done_again_but_may_go_on(tmp_path):
     same(longer, whole)
     with pytest.raises(ValueError, match=r"has 50 steps already, more than the 25 wanted"):
         run_md(ARGON, SYSTEM, config(steps=25), tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["auto", "xla"])
+def test_a_run_does_not_go_on_with_another_model(tmp_path, engine):
+    """Also where the compiled kernel holds its parameters."""
+    first = replace(random_model((18,)).astype("float32"), engine=engine)
+    second = replace(first, params=first.params | {"readout": 1.3 * first.params["readout"]})
+    short = {"steps": 2, "timestep": 0.1}
+    run_md(first, SYSTEM, config(**short), tmp_path)
+    with pytest.raises(ValueError, match="holds a run with another force field"):
+        run_md(second, SYSTEM, config(**short | {"steps": 4}), tmp_path)
+    assert run_md(replace(first), SYSTEM, config(**short | {"steps": 4}), tmp_path).steps_done == 2
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path):

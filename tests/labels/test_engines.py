@@ -188,6 +188,58 @@ def test_cp2k_forces_and_virial() -> None:
     check_virial(level, stretched_hydrogen(), 0.02)
 
 
+@needs_pyscf
+def test_smearing_keeps_the_multiplicity() -> None:
+    """The triplet of H2, 10 eV above the singlet; one electron cannot be smeared."""
+    pair = molecule("H2")
+    settings = {"method": "hf", "basis": "sto-3g"}
+
+    def energy(atoms: Atoms, multiplicity: int, smearing: float) -> float:
+        level = PyscfLevel(**settings, multiplicity=multiplicity, smearing=smearing)
+        found = make_labeller(level).label(atoms).energy
+        assert found is not None
+        return found
+
+    assert energy(pair, 3, 0.05) == pytest.approx(energy(pair, 3, 0.0), abs=1e-6)
+    assert energy(pair, 3, 0.05) > energy(pair, 1, 0.05) + 5
+    atom = Atoms("H")
+    assert energy(atom, 2, 0.1) == pytest.approx(energy(atom, 2, 0.0), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("level", "atoms", "message"),
+    [
+        pytest.param(
+            XtbLevel(), Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], cell=[6, 6, 15], pbc=[1, 1, 0]),
+            "periodic in all directions", marks=needs_xtb,
+        ),
+        pytest.param(
+            PyscfLevel(pseudo="gth-pbe", basis="gth-dzvp"), molecule("H2"), "is for cells",
+            marks=needs_pyscf,
+        ),
+        (
+            AseLevel(calculator="ase.calculators.emt:EMT"), Atoms("Cu", info={"charge": 1}),
+            "do not see the frame's charge, 1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_engine_cannot_do_is_no_label(level: Level, atoms: Atoms, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        make_labeller(level).label(atoms)
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        pytest.param(PyscfLevel(method="mp2", density_fit=True), "density_fit", marks=needs_pyscf),
+        (AseLevel(calculator="ase.calculators.emt:EMT", multiplicity=3), "do not see charge"),
+    ],
+)
+def test_impossible_levels(level: Level, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_labeller(level)
+
+
 def test_ase_calculators() -> None:
     level = AseLevel(calculator="ase.calculators.emt:EMT")
     atoms = bulk("Cu", cubic=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from ase.io import write as ase_write
 from typer.testing import CliRunner
 
 from huozi.cli.main import app
-from huozi.labels import AseLevel, isolated_atoms, label
-from huozi.labels.run import label_task
+from huozi.labels import AseLevel, PyscfLevel, isolated_atoms, label
+from huozi.labels.run import label_task, with_label
 from huozi.systems import Dataset, Frame, System, fit_e0, read
 from huozi.workflow import QuorumError, RunFolder, Runner, open_executor
 
@@ -54,6 +55,23 @@ def test_labels_carry_their_origin_and_failures_their_reason(tmp_path: Path) -> 
     source, outcome = partly.failures[0]
     assert source.startswith("copper#")
     assert "made to fail" in outcome.log_tail
+
+
+def test_labels_say_charge_and_multiplicity(tmp_path: Path) -> None:
+    """Or the data of an ion would be taken for those of the neutral molecule."""
+    level = PyscfLevel(multiplicity=3, charge=2)
+    labeller = SimpleNamespace(level="PBE")
+    found = {"energy": 1.0, "code": "none"}
+    (first, second) = (
+        with_label(Frame(copper(1)[0].system, info=info), found, labeller, level).info
+        for info in ({}, {"charge": 0})
+    )
+    assert (first["charge"], first["multiplicity"]) == (2, 3)
+    assert (second["charge"], second["multiplicity"]) == (0, 3)
+    for charge in (0.5, "abc"):
+        frame = Frame(copper(1)[0].system, source="copper#7", info={"charge": charge})
+        with pytest.raises(ValueError, match=r"copper#7: charge is .* not a whole number"):
+            label_task(frame, EMT)
 
 
 def test_charge_and_spin_of_a_frame_are_part_of_its_task() -> None:

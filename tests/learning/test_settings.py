@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -86,5 +87,22 @@ def test_a_dry_run_estimates_the_cost(tmp_path: Path) -> None:
     command = ["learn", str(path), "--dry-run", "--json", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
-    assert '"labels_at_most": 244' in result.stdout
+    found = json.loads(result.stdout)
+    assert found["labels_at_most"] == 244
+    # Eight rounds of three models on two workers, two minutes each, and the final one alone.
+    training = (8 * 2 + 1) * 120 / 3600
+    assert training < found["wall_hours_at_most"] < training + 0.2
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_says_what_the_engine_cannot_do(tmp_path: Path) -> None:
+    path = tmp_path / "learn.yaml"
+    path.write_text(
+        "boxes: [{molecule: SiH4, count: 4}]\n"
+        "level: {engine: ase, calculator: 'ase.calculators.emt:EMT'}\n"
+    )
+    result = CliRunner().invoke(
+        app, ["learn", str(path), "--dry-run", "--out", str(tmp_path / "r")]
+    )
+    assert isinstance(result.exception, ValueError)
+    assert "cannot be labelled: NotImplementedError: No EMT-potential" in str(result.exception)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from huozi.learning import status
+from huozi.learning.status import find_runs
 
 
 def run(path: Path, events: list[dict[str, Any]]) -> Path:
@@ -24,6 +25,23 @@ def stage(name: str, when: float, tasks: int, cached: int = 0) -> dict[str, Any]
 
 def ended(name: str, when: float) -> dict[str, Any]:
     return {"event": "task", "stage": name, "time": when}
+
+
+def test_runs_are_listed_latest_first_and_other_files_passed_over(tmp_path: Path) -> None:
+    for name, text, ago in (("now", "verb: md", 0), ("old", "{}", 500), ("other", "a: {{ x }}", 9)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(text)
+        event = {"event": "start", "time": time.time() - ago}
+        (tmp_path / name / "events.jsonl").write_text(json.dumps(event) + "\n")
+    assert [Path(found["run"]).name for found in find_runs(tmp_path)] == ["now", "old"]
+
+
+def test_a_run_that_goes_on_after_its_end_is_not_finished(tmp_path: Path) -> None:
+    folder = run(tmp_path, [stage("iteration 1: label", time.time() - 100, 1)])
+    (folder / "results.json").write_text("{}")
+    assert status(folder)["finished"]
+    (folder / "events.jsonl").write_text(json.dumps(stage("more", time.time() + 100, 1)) + "\n")
+    assert not status(folder)["finished"]
 
 
 def test_a_run_that_has_not_begun(tmp_path: Path) -> None:

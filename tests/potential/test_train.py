@@ -126,6 +126,15 @@ def test_a_trunk_is_kept_and_the_rest_learns(tmp_path: Path, config: TrainConfig
         train(data, tmp_path / "member", member, valid)
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
+def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("verb: md\n")
+    with pytest.raises(ValueError, match=f"holds {name} of something else"):
+        train(morse_frames(4), tmp_path, QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "verb: md\n"
+
+
 def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     Model(SMALL, (18,), (0.0,), init(jax.random.key(0), SMALL, 1)).save(tmp_path / "base")
     with pytest.raises(FileNotFoundError, match="none"):

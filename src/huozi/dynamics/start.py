@@ -89,11 +89,16 @@ def check_others(force_field: ForceField, others: Sequence[ForceField], config: 
 
 
 def fingerprint(evaluate: Evaluate, system: System, velocities: Array | None) -> dict[str, str]:
-    """Digests of what a run starts from besides its configuration."""
+    """Digests of what a run starts from besides its configuration.
+
+    The compiled kernel holds the parameters of its models and names them by a digest.
+    """
     start = [system.species, system.positions, system.cell, system.pbc]
     if velocities is not None:
         start.append(np.asarray(velocities, float))
-    return {"force_field": _digest(jax.tree.leaves(evaluate)), "structure": _digest(start)}
+    held = getattr(getattr(evaluate, "func", None), "digest", "")
+    parameters = [*jax.tree.leaves(evaluate), np.frombuffer(held.encode(), np.uint8)]
+    return {"force_field": _digest(parameters), "structure": _digest(start)}
 
 
 def _digest(arrays: list[Any]) -> str:

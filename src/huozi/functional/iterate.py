@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -153,7 +154,7 @@ def compute_samples(
     if not missing:
         return places
     with single_threads(), _pool(min(config.processes, len(missing))) as pool:
-        jobs = [
+        jobs = {
             pool.submit(
                 compute_sample,
                 frames[i],
@@ -161,11 +162,14 @@ def compute_samples(
                 config.orbitals,
                 places[i],
                 guesses[i] if guesses else None,
-            )
+            ): frames[i]
             for i in missing
-        ]
+        }
         for job in as_completed(jobs):
-            job.result()
+            try:
+                job.result()
+            except ValueError as error:
+                raise ValueError(f"{jobs[job].source}: {error}") from error
             done += 1
             report({"event": "fields", "done": done, "total": len(places)})
     return places
@@ -224,8 +228,25 @@ def held_out_errors(
     return (energies - np.array([f.energy for f in chosen])) * KCAL / heavy
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Open worker processes; after a fault or an interruption what waits is not begun.
+
+    Raises
+    ------
+    ValueError
+        If the system ends a worker, as it does when memory is short.
+    """
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise ValueError(
+            "a worker process was ended from outside, perhaps for lack of memory; the same command "
+            "goes on with what is missing, fewer --processes need less"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

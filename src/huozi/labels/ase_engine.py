@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from huozi.labels.labeller import checked
+from huozi.labels.labeller import LabelError, checked
 from huozi.labels.settings import AseLevel
 from huozi.systems import Labels
 
@@ -28,6 +28,11 @@ class AseLabeller:
             raise ImportError(
                 f"no calculator {level.calculator}: {error}; install its package"
             ) from None
+        if level.charge or level.multiplicity != 1:
+            raise ValueError(
+                "calculators of ASE do not see charge and multiplicity; set what yours calls them "
+                "in parameters"
+            )
         self._parameters = level.parameters
         package = module.split(".")[0]
         try:
@@ -39,6 +44,8 @@ class AseLabeller:
 
     def label(self, atoms: Atoms) -> Labels:
         """See `huozi.labels.Labeller`."""
+        if charge := atoms.info.get("charge"):
+            raise LabelError(f"calculators of ASE do not see the frame's charge, {charge}")
         atoms = atoms.copy()
         atoms.calc = self._make(**self._parameters)
         try:

@@ -37,6 +37,8 @@ class PyscfLabeller:
             self._check_functional()
         elif level.smearing and self._method != "hf":
             raise ValueError(f"{level.method} has no smearing; set smearing to 0")
+        elif level.density_fit and self._method == "mp2":
+            raise ValueError("PySCF has no forces of mp2 with density_fit; set it to false")
         elif level.dispersion != "none" and self._method != "hf":
             raise ValueError(f"{level.method} takes no dispersion correction; set it to none")
         suffix = "" if level.dispersion == "none" else f"-{level.dispersion}"
@@ -64,6 +66,11 @@ class PyscfLabeller:
         from pyscf import gto, scf
 
         level = self._level
+        if (level.pseudo or "").lower().startswith("gth"):
+            raise LabelError(
+                f"pseudo {level.pseudo} is for cells; molecules and isolated atoms take a core "
+                "potential, such as ccecp, or none: label them at a level of their own"
+            )
         molecule = gto.Mole()
         molecule.stdout = sys.stdout  # PySCF keeps the one it found when it was imported
         molecule.build(
@@ -98,8 +105,11 @@ class PyscfLabeller:
         from pyscf.scf.addons import smearing
 
         level = self._level
-        if level.smearing:
-            field = smearing(field, sigma=level.smearing / Hartree, method="fermi")
+        if self._is_smeared(field):
+            # With one Fermi level for both spins the multiplicity would be lost.
+            spin = field.mol.spin
+            width = level.smearing / Hartree
+            field = smearing(field, sigma=width, method="fermi", fix_spin=bool(spin))
         field.conv_tol, field.max_cycle = level.convergence, level.max_steps
         field.kernel()
         if not field.converged:
@@ -108,7 +118,10 @@ class PyscfLabeller:
 
     def _energy(self, field: Any) -> float:
         """Energy, eV; the free energy with smearing."""
-        return float(field.e_free if self._level.smearing else field.e_tot) * Hartree
+        return float(field.e_free if self._is_smeared(field) else field.e_tot) * Hartree
+
+    def _is_smeared(self, field: Any) -> bool:
+        return self._level.smearing > 0 and field.mol.nelectron > 1
 
     def _correlated(self, field: Any) -> Labels:
         """MP2, CCSD or CCSD(T) on top of Hartree–Fock."""

@@ -63,9 +63,19 @@ def label_task(frame: Frame, level: Level) -> Task:
         "cell": system.cell.tolist(),
         "pbc": system.pbc.tolist(),
     }
-    state = {key: int(frame.info[key]) for key in STATE if key in frame.info}
+    state = {key: _whole(frame, key) for key in STATE if key in frame.info}
     inputs = {"level": level_settings(level), "atoms": atoms, "state": state}
     return Task(label_frame, inputs, name=frame.source)
+
+
+def _whole(frame: Frame, key: str) -> int:
+    try:
+        number = float(frame.info[key])
+    except (TypeError, ValueError):
+        number = np.nan
+    if number != np.round(number):
+        raise ValueError(f"{frame.source}: {key} is {frame.info[key]!r}, not a whole number")
+    return int(number)
 
 
 def label(
@@ -110,12 +120,16 @@ def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: L
     # Results of an earlier version lack error bars.
     numbers: Any = {k: np.array(v) if isinstance(v, list) else v for k, v in found.items()}
     labels = Labels(**{each.name: numbers.get(each.name) for each in fields(Labels)})
+    # Data of a charged or open-shell level must say so: absent are 0 and 1.
+    state = {"charge": level.charge} if level.charge else {}
+    if level.multiplicity != 1:
+        state["multiplicity"] = level.multiplicity
     origin = {
         "level": labeller.level,
         "code": found["code"],
         "level_settings": json.dumps(level_settings(level), sort_keys=True),
     }
-    return replace(frame, labels=labels, info={**frame.info, **origin})
+    return replace(frame, labels=labels, info={**state, **frame.info, **origin})
 
 
 def isolated_atoms(symbols: Sequence[str]) -> list[Frame]:

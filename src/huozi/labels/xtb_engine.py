@@ -33,6 +33,9 @@ class XtbLabeller:
         level = self._level
         charge, multiplicity = charge_and_multiplicity(atoms, level)
         cell: dict[str, Any] = {}
+        if atoms.pbc.any() and not atoms.pbc.all():
+            # Its sum over charges is that of three dimensions whatever the directions.
+            raise LabelError("xTB labels molecules and cells periodic in all directions alone")
         if atoms.pbc.any():
             cell = {"lattice": atoms.cell.array / Bohr, "periodic": atoms.pbc}
         try:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
 
-from huozi.labels import make_labeller
+from huozi.labels import Labeller, make_labeller
 from huozi.learning.explore import states
 from huozi.learning.generate import random_boxes
 from huozi.learning.settings import LearnSettings
-from huozi.systems import read
+from huozi.systems import Frame, read
 
 MICROSECONDS = 6.0
 """Energy and forces of one atom on one core with the compiled kernel (docs/handbook.md)."""
@@ -38,11 +40,13 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
     seconds = None
     if measure:
         started = time.perf_counter()
-        labeller.label(frames[0].to_atoms())
+        _label(labeller, frames[0])
         seconds = time.perf_counter() - started
     explore, rounds = settings.explore, settings.iterations
     each = settings.select.batch * (2 if settings.random_control else 1) + settings.control
     labels = settings.initial + rounds * each
+    if settings.isolated_atoms:
+        labels += len({number for frame in frames for number in frame.system.species})
     walkers = len(frames) * len(states(explore))
     lengths = [explore.picoseconds[min(i, len(explore.picoseconds) - 1)] for i in range(rounds)]
     steps = 1000 * sum(lengths) / explore.timestep * walkers
@@ -56,7 +60,12 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
         "training": training,
         "exploration": steps * atoms * MICROSECONDS * 1e-6,
     }
-    known = [value for value in parts.values() if value is not None]
+    known = sum(value for value in parts.values() if value is not None) / settings.workers
+    if training is not None:
+        # Members train side by side, but in whole rounds, and the final model alone.
+        each_round = -(-settings.models // settings.workers) * settings.train.budget
+        alone = rounds * each_round + (settings.final or settings.train).budget
+        known += alone - training / settings.workers
     return {
         "structures": len(frames),
         "atoms": atoms,
@@ -66,6 +75,19 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
         "steps_at_most": round(steps),
         "trainings_at_most": trainings + 1,
         "seconds_at_most": parts,
-        "wall_hours_at_most": sum(known) / settings.workers / 3600,
+        "wall_hours_at_most": known / 3600,
         "code": labeller.code,
     }
+
+
+def _label(labeller: Labeller, frame: Frame) -> None:
+    """Label once; what the engine writes goes to standard error, what it raises is one line."""
+    try:
+        with redirect_stdout(sys.stderr):
+            labeller.label(frame.to_atoms())
+    except (ImportError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"the first structure cannot be labelled: {type(error).__name__}: {error}"
+        ) from error

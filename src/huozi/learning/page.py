@@ -59,7 +59,8 @@ def learning_page(folder: RunFolder, settings: LearnSettings, results: dict[str,
     page.add_figure(deviation_figure(folder.path, records), "Deviations in each iteration.")
     for record in records:
         page.add_text(f"Iteration {record['iteration']}: {record['bounds']}.")
-    same = [atoms for atoms in frames if atoms.get_chemical_formula() == largest]
+    chosen = next(atoms for atoms in frames if atoms.get_chemical_formula() == largest)
+    same = [atoms for atoms in frames if np.array_equal(atoms.numbers, chosen.numbers)]
     page.add_viewer(
         same[:: max(1, len(same) // SHOWN)], f"Labelled frames of {largest}, in their order."
     )

@@ -28,7 +28,10 @@ def find_runs(root: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for config in (*root.glob("config.yaml"), *root.glob("*/config.yaml")):
         folder = RunFolder(config.parent)
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        try:
+            settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # somebody else's file
         verb = settings.get("verb", "train") if isinstance(settings, dict) else "unknown"
         events = list(folder.events())
         last: dict[str, Any] = events[-1] if events else {"event": "none", "time": 0.0}
@@ -40,7 +43,7 @@ def find_runs(root: Path) -> list[dict[str, Any]]:
                 "seconds_ago": round(time.time() - last["time"]) if last["time"] else None,
             }
         )
-    return sorted(found, key=lambda run: run["seconds_ago"] or float("inf"))
+    return sorted(found, key=lambda run: (run["seconds_ago"] is None, run["seconds_ago"]))
 
 
 def status(path: Path) -> dict[str, Any]:
@@ -57,7 +60,9 @@ def status(path: Path) -> dict[str, Any]:
     records = [
         json.loads(p.read_text(encoding="utf-8")) for p in sorted(path.glob("iter-*/report.json"))
     ]
-    finished = (path / "results.json").exists()
+    # A run that goes on after its end, with more iterations, has results of the time before.
+    results, begun = path / "results.json", stages[-1]["time"] if stages else 0.0
+    finished = results.exists() and results.stat().st_mtime >= begun
     return {
         "run": str(path),
         "stage": stages[-1]["name"] if stages else "not begun",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -107,17 +108,17 @@ class Model:
         return self.engine != "xla" and single and kernels.is_available()
 
     @cached_property
-    def _kernel_handle(self) -> int:
+    def _in_kernel(self) -> _KernelEvaluate:
         """The model in the kernel, handed over once: writing it out takes longer than a step."""
-        return kernels.load(self.to_bytes())
+        contents = self.to_bytes()
+        return _KernelEvaluate(kernels.load(contents), hashlib.sha256(contents).hexdigest())
 
     def bind(self, species: Any) -> Any:
         """Return the evaluation for these atoms; see `huozi.neighbors.ForceField`."""
         species = np.asarray(species)
         rows = element_rows(species, self.elements, "structure")
         if self.uses_kernel():
-            call = _KernelEvaluate(self._kernel_handle)
-            return jax.tree_util.Partial(call, jnp.asarray(rows, jnp.int32))
+            return jax.tree_util.Partial(self._in_kernel, jnp.asarray(rows, jnp.int32))
         order = np.argsort(rows, kind="stable").astype(np.int32)
         segments = tuple(int(c) for c in np.bincount(rows, minlength=len(self.elements)))
         reference = float(np.asarray(self.e0)[rows].sum())
@@ -296,9 +297,13 @@ def _number_lists(node: Any) -> Any:
 
 @dataclass(frozen=True)
 class _KernelEvaluate:
-    """The function behind `Model.bind` where the compiled kernel runs the model."""
+    """The function behind `Model.bind` where the compiled kernel runs the model.
+
+    The digest tells models apart, as their parameters do without the kernel.
+    """
 
     handle: int
+    digest: str
 
     def __call__(self, kinds: Any, positions: Any, cell: Any, table: Neighbors) -> Evaluation:
         """Float32 up to the pairs and atoms, float64 sums."""

@@ -185,15 +185,21 @@ def claim_folder(
         "trunk_sha256": None if trunk is None else model_digest(*trunk.file_parts()),
     }
     record = folder.path / "run.json"
-    if not record.exists():
+    if record.exists():
+        if json.loads(record.read_text(encoding="utf-8")) != identity:
+            raise ValueError(
+                f"{folder.path} holds a run with other data or settings; choose another folder, "
+                "or remove this one"
+            )
+    else:
+        for name in ("config.yaml", "model.safetensors"):
+            if (folder.path / name).exists():
+                raise ValueError(
+                    f"{folder.path} holds {name} of something else; choose another folder"
+                )
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.write_config(identity["config"])
         write_json(record, identity)
-    elif json.loads(record.read_text(encoding="utf-8")) != identity:
-        raise ValueError(
-            f"{folder.path} holds a run with other data or settings; choose another folder, "
-            "or remove this one"
-        )
+    folder.write_config(identity["config"])
 
 
 class Trainer:

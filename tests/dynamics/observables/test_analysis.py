@@ -125,6 +125,20 @@ def test_any_trajectory_is_unwrapped_and_compared_with_a_reference(tmp_path):
     assert "No diffusion coefficient of H: the trajectory is too short" in notes
 
 
+def test_frames_that_cannot_be_compared_are_left_out_of_a_reference(tmp_path):
+    """An isolated atom and another crystal, as data sets hold them."""
+    rng = np.random.default_rng(0)
+    write(tmp_path / "run.extxyz", water_frames(rng, 20))
+    others = [Atoms("O", positions=[[0, 0, 0]]), Atoms("Si2", cell=[5, 5, 5], pbc=True)]
+    write(tmp_path / "mixed.extxyz", [others[0], *water_frames(rng, 10), others[1]])
+    result = analyse(tmp_path / "run.extxyz", tmp_path / "mixed.extxyz", [("O", "H")])
+    assert result.numbers["reference_frames"] == 10
+    assert "2 of 12 frames are left out" in " ".join(result.notes)
+    write(tmp_path / "others.extxyz", others)
+    with pytest.raises(ValueError, match=r"reference .*others\.extxyz has no frames to compare"):
+        analyse(tmp_path / "run.extxyz", tmp_path / "others.extxyz", [("O", "H")])
+
+
 def test_a_trajectory_without_times_or_cell_says_what_is_left_out(tmp_path):
     rng = np.random.default_rng(1)
     frames = [Atoms("He2", positions=rng.uniform(size=(2, 3))) for _ in range(5)]

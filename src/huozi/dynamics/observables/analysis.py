@@ -127,7 +127,7 @@ def analyse(
         frames = _thinned(trajectory)
         others = None
         if reference is not None:
-            others = _thinned([frame.to_atoms() for frame in read(reference)])
+            others = _thinned(_comparable(reference, first, result.notes))
             result.numbers["reference_frames"] = len(others)
         _structure(result, frames, others, pairs or _all_pairs(first), r_max or _range(first))
     else:
@@ -135,6 +135,38 @@ def analyse(
     _dynamics(result, viscosity)
     result.numbers["notes"] = result.notes
     return result
+
+
+def _comparable(
+    reference: str | Path | Sequence[str | Path], run: Atoms, notes: list[str]
+) -> list[Atoms]:
+    """Read the reference frames that are periodic and of the substance of the run.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    frames = [frame.to_atoms() for frame in read(reference)]
+    wanted = _proportions(run)
+    kept = [f for f in frames if f.pbc.all() and _proportions(f) == wanted]
+    out = len(frames) - len(kept)
+    if not kept:
+        raise ValueError(
+            f"the reference {reference} has no frames to compare with: none of its {out} is "
+            f"periodic and of the elements of {run.get_chemical_formula()} in these proportions"
+        )
+    if out:
+        notes.append(
+            f"Of the reference, {out} of {len(frames)} frames are left out: not periodic, or of "
+            "another substance."
+        )
+    return kept
+
+
+def _proportions(atoms: Atoms) -> dict[int, float]:
+    elements, counts = np.unique(atoms.numbers, return_counts=True)
+    return dict(zip(elements.tolist(), (counts / np.gcd.reduce(counts)).tolist()))
 
 
 def number(average: Average, time_step: float | None = None) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def written_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     ------
     FileExistsError
         If something is at `path` and `overwrite` is false.
+    IsADirectoryError
+        If a folder is at `path` and the block wrote a file.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -40,9 +42,17 @@ def written_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         if fresh.is_file():
             with fresh.open("rb") as written:
                 os.fsync(written.fileno())
+        if path.is_dir() and not fresh.is_dir():
+            raise IsADirectoryError(f"{path} is a folder and is not replaced by a file")
         if path.is_dir():
             path.rename(workspace / "old")
-        os.replace(fresh, path)
+            try:
+                fresh.rename(path)
+            except BaseException:  # else the old folder would go with the workspace
+                (workspace / "old").rename(path)
+                raise
+        else:
+            os.replace(fresh, path)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
@@ -50,8 +60,10 @@ def written_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 def atomic_path(path: str | Path) -> AbstractContextManager[Path]:
     """Yield a free path beside the file `path`, to which it is renamed in the end.
 
-    An interrupted or failed block leaves what was at `path` before.
+    An interrupted or failed block leaves what was at `path` before; a folder is refused.
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file")
     return written_aside(path, overwrite=True)
 
 

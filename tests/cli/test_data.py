@@ -179,9 +179,34 @@ def test_split(tmp_path, good, options, sizes):
     assert record["frames"]["train"] == sizes[0]
 
 
+def test_convert_keeps_files_of_others(tmp_path, good):
+    run("convert", good, "--out", tmp_path / "npy")
+    (tmp_path / "npy" / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match=r"holds thesis.tex,.*choose another folder"):
+        run("convert", good, "--out", tmp_path / "npy", "--overwrite")
+    assert (tmp_path / "npy" / "thesis.tex").read_text() == "x"
+
+
+def test_split_leaves_no_old_part(tmp_path, good):
+    out = tmp_path / "parts"
+    run("split", good, "--out", out, "--counts", "40,10,10")
+    (out / "train.extxyz").unlink()
+    (out / "valid.extxyz").unlink()
+    words = ("split", good, "--out", out, "--counts", "55,5")
+    with pytest.raises(ValueError, match=r"test.extxyz exists; give --overwrite"):
+        run(*words)
+    run(*words, "--overwrite")
+    assert sorted(p.name for p in out.iterdir()) == ["split.json", "train.extxyz", "valid.extxyz"]
+    with pytest.raises(ValueError, match=r"valid.extxyz is read, and would be removed"):
+        run("split", out / "valid.extxyz", "--out", out, "--counts", "3,0,2", "--overwrite")
+    assert len(read(out / "valid.extxyz")) == 5
+
+
 def test_split_options_are_checked(tmp_path, good):
     with pytest.raises(ValueError, match="--fractions takes numbers"):
         run("split", good, "--out", tmp_path / "x", "--fractions", "most")
+    with pytest.raises(ValueError, match=r"finite numbers; found \[nan, 0.5\]"):
+        run("split", good, "--out", tmp_path / "x", "--fractions", "nan,0.5")
     with pytest.raises(ValueError, match="unknown way to split"):
         run("split", good, "--out", tmp_path / "x", "--by", "colour")
     assert not (tmp_path / "x").exists()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.io import read, write
 from typer.testing import CliRunner
 
@@ -178,6 +179,41 @@ def test_relax_writes_the_structure(folder, tmp_path):
     text = run("relax", model, structure, "--out", tmp_path / "r.extxyz").stdout
     assert text.startswith("relaxed after ")
     assert read(tmp_path / "r.extxyz").get_potential_energy() == pytest.approx(numbers["energy_eV"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("r.foo", r"cannot tell the format of .*r\.foo; name it \*\.extxyz"),
+        ("r", r"cannot tell the format of .*r; name it"),
+        ("r.pwi", r"r\.pwi: ASE cannot write this structure .*name it"),
+        ("folder.extxyz", "is a folder; name a file in it"),
+    ],
+)
+def test_relax_refuses_a_bad_name_before_it_works(folder, tmp_path, monkeypatch, name, message):
+    monkeypatch.setattr("huozi.dynamics.relax", lambda *_: pytest.fail("relaxed first"))
+    (tmp_path / "folder.extxyz").mkdir()
+    with pytest.raises(ValueError, match=message):
+        run(
+            *("relax", folder / "model.safetensors", folder / "ar.extxyz"),
+            *("--out", tmp_path / name),
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.extxyz"]
+
+
+@pytest.mark.parametrize("name", ["fixed.extxyz", "POSCAR"])
+@pytest.mark.parametrize("verb", ["md", "relax"])
+def test_constraints_are_refused_not_dropped(folder, tmp_path, name, verb):
+    atoms = bulk("Ar", a=5.4, cubic=True)
+    atoms.set_constraint(FixAtoms([0, 2]))
+    write(tmp_path / name, atoms)
+    message = rf"{name} puts constraints \(FixAtoms\) on 2 of its 4 atoms.*ForceFieldCalculator"
+    with pytest.raises(ValueError, match=message):
+        run(
+            *(verb, folder / "model.safetensors", tmp_path / name),
+            *("--out", tmp_path / "out.extxyz"),
+        )
+    assert not (tmp_path / "out.extxyz").exists()
 
 
 def test_relax_that_runs_out_of_steps_says_so(folder, tmp_path):

@@ -220,8 +220,12 @@ def put(array, *places):
         (lambda f: (f / "type.raw").write_text("0 1 2"), "atom 2 of type.raw has type 2"),
         (lambda f: (f / "type.raw").write_text("0 1 -1"), "atom 2 of type.raw has type -1"),
         (lambda f: (f / "type.raw").write_text("0 1 x"), "should hold integers, found 'x'"),
+        (lambda f: (f / "type.raw").write_text("0 ² 1"), "should hold integers, found '²'"),
         (lambda f: (f / "type.raw").write_text(""), "for the 0 atoms of type.raw"),
-        (lambda f: (f / "type_map.raw").unlink(), r"no type_map.raw.*--type-map O,H"),
+        (
+            lambda f: (f / "type_map.raw").unlink(),
+            r"no type_map.raw.*data convert .*--type-map O,H",
+        ),
         (lambda f: (f / "type_map.raw").write_text("OW HW"), "names 'OW', which is no chem"),
     ],
 )
@@ -258,6 +262,26 @@ def test_type_map_argument(folder):
     assert read(folder, type_map=names)[0].system.species.tolist() == [8, 1, 1]
     (folder / "type_map.raw").unlink()
     assert read(folder, type_map=names)[0].system.species.tolist() == [8, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "left"), [("energy", "energy"), ("forces", "forces"), ("stress", "virial")]
+)
+@pytest.mark.parametrize("name", ["npy", "a.hdf5"])
+def test_labels_can_be_left_out(tmp_path, name, quantity, left):
+    kind = "deepmd/hdf5" if name == "a.hdf5" else "deepmd/npy"
+    molecule(["O", "H", "H"]).to(kind, str(tmp_path / name))
+    data = read(tmp_path / name, keys={quantity: "none"})
+    for label in ("energy", "forces", "virial"):
+        assert all((getattr(f.labels, label) is None) == (label == left) for f in data)
+    assert f"left out the {left}" in data.notes[-1]
+
+
+def test_other_keys_are_refused(folder):
+    with pytest.raises(ValueError, match=r"'REF_energy' was chosen as energy, but this format"):
+        read(folder, keys={"energy": "REF_energy"})
+    with pytest.raises(ValueError, match="unknown quantity 'dipole'"):
+        read(folder, keys={"dipole": "none"})
 
 
 def test_other_arrays_are_noted(folder):

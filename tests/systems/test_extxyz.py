@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 
 import ase.io
 import numpy as np
@@ -198,6 +199,19 @@ def test_two_keys_are_refused_until_one_is_chosen(tmp_path, old, new, quantity, 
     assert not any("energy" in f.info for f in chosen)
 
 
+def test_the_remedy_for_two_keys_works_for_every_verb(tmp_path):
+    path = save(tmp_path, GOOD.replace("energy=-1.5", "energy=-1.5 REF_energy=-1.6"))
+    command = f"`huozi data convert {path} --key energy=REF_energy --out new.extxyz`"
+    with pytest.raises(ValueError, match=re.escape(command)):
+        read(path)
+
+
+def test_energy_and_free_energy_that_are_no_numbers(tmp_path):
+    path = save(tmp_path, GOOD.replace("energy=-1.5", "energy=-1.5 free_energy=none"))
+    with pytest.raises(ValueError, match=r"a.extxyz#0: 'free_energy' should be one .* 'none'"):
+        read(path)
+
+
 def test_two_force_columns_are_refused(tmp_path):
     text = GOOD.replace(":forces:R:3", ":forces:R:3:REF_forces:R:3")
     text = text.replace("0.1 0 0\n", "0.1 0 0 0.2 0 0\n")
@@ -246,6 +260,8 @@ def test_stress_of_an_open_system_is_ignored_with_a_note(tmp_path):
     [
         ("", "holds no frames"),
         ("two\n\n", "line 1 should be a number of atoms, found 'two'"),
+        ("²\n\nH 0 0 0\n", "line 1 should be a number of atoms, found '²'"),
+        (GOOD.replace("pos:R:3", "pos:R:³"), "cannot make sense of Properties"),
         (GOOD + "\n" + GOOD, r"#1: blank line 5 before '2'"),
         (GOOD[:-25], r"#0: the file ends after 1 of 2 atoms .*truncated"),
         (GOOD + GOOD.replace("0.8", "o.8"), r"#1: atom 1 \(line 8\) has 'o.8' as 'pos'"),

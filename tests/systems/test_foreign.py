@@ -106,7 +106,7 @@ def test_cp2k_output(format):
 def test_lammps_dump_needs_elements(tmp_path):
     path = tmp_path / "a.lammpstrj"
     path.write_text(DUMP)
-    with pytest.raises(ValueError, match=r"no column 'element'.*--type-map"):
+    with pytest.raises(ValueError, match=r"no column 'element'.*data convert .*--type-map O,H"):
         read(path)
     (frame,) = read(path, type_map=["O", "H"])
     assert frame.system.species.tolist() == [8, 1]

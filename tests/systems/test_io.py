@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from huozi.files import written_aside
+from huozi.files import atomic_path, written_aside
 from huozi.systems import Dataset, Frame, System, read, write
 
 
@@ -66,6 +66,48 @@ def test_folders_of_other_things_are_never_replaced(tmp_path, alloy):
         with pytest.raises(FileExistsError, match="not replaced"):
             write(alloy, tmp_path / "home", format, overwrite=True)
     assert (tmp_path / "home" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    "foreign", ["thesis.tex", "Cu32/notes.txt", "Cu32/set.000/fparam.npy", "plots/a.png", ".hidden"]
+)
+def test_a_folder_with_anything_else_in_it_is_not_replaced(tmp_path, alloy, foreign):
+    write(alloy[:4], tmp_path / "data")
+    path = tmp_path / "data" / foreign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    named = foreign.removesuffix("/a.png")
+    with pytest.raises(FileExistsError, match=rf"holds {named},.*choose another folder"):
+        write(alloy[:2], tmp_path / "data", overwrite=True)
+    assert path.read_text() == "x"
+    assert len(read(tmp_path / "data" / "Cu32")) == 2
+
+
+def test_a_folder_of_systems_is_replaced(tmp_path, alloy):
+    write(alloy[:4], tmp_path / "data")
+    write(alloy[1:2], tmp_path / "data", overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [
+        "set.000",
+        "type.raw",
+        "type_map.raw",
+    ]
+
+
+@pytest.mark.parametrize("replace_by", ["file", "nothing"])
+def test_a_folder_is_left_when_no_folder_takes_its_place(tmp_path, replace_by):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.txt").touch()
+
+    def fill():
+        with written_aside(tmp_path / "kept", overwrite=True) as fresh:
+            if replace_by == "file":
+                fresh.touch()
+
+    with pytest.raises(OSError, match="kept"):
+        fill()
+    with pytest.raises(IsADirectoryError, match="name a file"):
+        atomic_path(tmp_path / "kept")
+    assert [p.name for p in tmp_path.rglob("*")] == ["kept", "a.txt"]
 
 
 def test_what_cannot_be_written(tmp_path, alloy):

@@ -118,6 +118,8 @@ def test_save_and_load(tmp_path, alloy):
         ({"fractions": (0, 1)}, "the first above zero"),
         ({"fractions": (0.5, -0.1)}, "the first above zero"),
         ({"fractions": (1,)}, "the first above zero"),
+        ({"fractions": (float("nan"), 0.5)}, r"finite numbers; found \[nan, 0.5\]"),
+        ({"fractions": (0.5, float("nan"))}, r"finite numbers; found \[0.5, nan\]"),
         ({"fractions": (0.2, 0.4, 0.4), "frames": 2}, "too few for the fractions"),
         ({"counts": (50, 20)}, "70 frames asked for, the data set has 60"),
         ({"by": "molecule"}, "unknown way to split 'molecule'"),

@@ -200,9 +200,21 @@ def split(
         gap=gap,
     )
     names = [name for name, indices in parts.indices.items() if indices]
-    taken = [p for p in (out / f"{name}.extxyz" for name in names) if p.exists()]
+    places = {name: out / f"{name}.extxyz" for name in parts.indices}
+    taken = [place for place in places.values() if place.exists()]
     if taken and not overwrite:
         raise ValueError(f"{taken[0]} exists; give --overwrite to replace it")
+    # Frames of an old part that is now empty may be in another part: it must not stay.
+    stale = [place for place in taken if place not in [places[name] for name in names]]
+    read_from = {Path(frame.source.rpartition("#")[0]).resolve() for frame in dataset}
+    for place in stale:
+        if place.resolve() in read_from:
+            raise ValueError(
+                f"{place} is read, and would be removed as a part that is now empty; choose "
+                "another folder with --out"
+            )
+    for place in stale:
+        place.unlink()
     for name in names:
         _write(dataset[parts.indices[name]], out / f"{name}.extxyz", "extxyz", overwrite)
     parts.save(out / "split.json")

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -109,6 +110,7 @@ def md(
     given = {name: ctx.params[name] for name in MDConfig.model_fields}
     settings = MDConfig.read(config, {k: v for k, v in given.items() if v is not None})
     atoms = read_structure(structure)
+    refuse_constraints(atoms, structure)
     velocities = structure_velocities(atoms, structure) if keep_velocities else None
     chosen = parse_engine(engine)
     first, *others = [replace(m, engine=chosen) for m in load_ensemble(model).members]
@@ -146,7 +148,10 @@ def relax(
     from huozi.potential import load_model
     from huozi.systems import System
 
-    system, force_field = System.from_atoms(read_structure(structure)), load_model(model)
+    atoms = read_structure(structure)
+    refuse_constraints(atoms, structure)
+    _refuse_output(atoms, out)
+    system, force_field = System.from_atoms(atoms), load_model(model)
     with Console(stderr=True).status("relaxing") as status:
 
         def show(step: int, energy: float, force: float) -> None:
@@ -202,6 +207,21 @@ def read_structure(text: str) -> Atoms:
     return atoms
 
 
+def refuse_constraints(atoms: Atoms, source: str) -> None:
+    """Refuse a structure with constraints, which would be dropped."""
+    if not atoms.constraints:
+        return
+    listed = [c.get_indices() for c in atoms.constraints if hasattr(c, "get_indices")]
+    held = {int(i) for indices in listed for i in indices}
+    count = f"{len(held)} of its {len(atoms)} atoms" if held else f"its {len(atoms)} atoms"
+    kinds = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
+    raise ValueError(
+        f"{source} puts constraints ({kinds}) on {count}, which `huozi md` and `huozi relax` do "
+        "not keep: remove them from the file (selective dynamics, the column move_mask), or use "
+        "ASE's optimisers and dynamics with huozi.dynamics.ForceFieldCalculator, which keep them"
+    )
+
+
 def parse_engine(text: str) -> Engine:
     """Refuse what is no engine."""
     if text not in ("auto", "kernel", "xla"):
@@ -222,6 +242,26 @@ def structure_velocities(atoms: Atoms, source: str) -> Any:
     if not atoms.has("momenta"):
         raise ValueError(f"{source} has no velocities (or momenta); leave out --keep-velocities")
     return atoms.get_velocities() / ASE_TIME
+
+
+def _refuse_output(atoms: Atoms, out: Path) -> None:
+    """Refuse a file that cannot be written, before the work is done that it is to hold."""
+    from ase.io import write
+    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
+
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; name a file in it, e.g. {out / 'relaxed.extxyz'}")
+    advice = "name it *.extxyz, *.cif, *.vasp or by another format that ASE writes"
+    try:
+        get_ioformat(filetype(str(out), read=False))
+    except UnknownFileTypeError:
+        raise ValueError(f"cannot tell the format of {out}; {advice}") from None
+    with TemporaryDirectory() as folder:
+        try:
+            write(Path(folder) / out.name, atoms)
+        except Exception as error:  # writers raise whatever they trip over
+            reason = f"cannot write this structure ({type(error).__name__}: {error})"
+            raise ValueError(f"{out}: ASE {reason}; {advice}") from error
 
 
 def _write_structure(result: Any, out: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from huozi.systems import Frame
 
 DATA_HELP = "Files or folders: extxyz, deepmd/npy, ASE databases, ..."
 
@@ -98,6 +102,9 @@ def train(
         dataset = read(data)
     held_out = read(valid) if valid else held_out
     if is_first():
+        notes = [*dataset.notes, *(held_out.notes if held_out else ())]
+        if not as_json:
+            _print_notes(notes)
         with training_display() as report:
             result = run(dataset, out, settings, held_out, report)
     else:
@@ -109,6 +116,7 @@ def train(
         "steps": result.steps,
         "seconds": round(result.seconds, 1),
         "validation": errors,
+        "notes": notes,
     }
     if as_json:
         typer.echo(json.dumps(summary))
@@ -135,8 +143,17 @@ def compare(
     """
     from huozi.potential import calibrate, evaluate, load_ensemble
     from huozi.systems import read
+    from huozi.systems.keys import convert_hint
 
     models, frames = load_ensemble(model), read(data)
+    if not as_json:
+        _print_notes(frames.notes)
+    if not any(_has_label(frame) for frame in frames):
+        raise ValueError(
+            f"{', '.join(data)}: no frame has an energy, forces or a virial, so there is nothing "
+            "to compare the model with; if the labels have unusual keys, run "
+            + convert_hint(data[0], "--key energy=KEY --key forces=KEY")
+        )
     calibration = None
     if len(models.members) > 1 and any(f.labels.forces is not None for f in frames):
         metrics, calibration = calibrate(models, frames)
@@ -239,6 +256,17 @@ def convert(
             f"error in the energy of a pair is {table:.1e} eV"
             + ("" if single else "; convert with --float32, the precision in which they compute")
         )
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    """Print what the readers decided; standard output is for results."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _has_label(frame: Frame) -> bool:
+    labels = frame.labels
+    return any(label is not None for label in (labels.energy, labels.forces, labels.virial))
 
 
 def _print_metrics(values: dict[str, Any], frames: str) -> None:

@@ -8,6 +8,7 @@ Format: https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from huozi.systems.frame import Array, Dataset, Frame, Labels, System
+from huozi.systems.keys import convert_hint
 
 _FILES = ("coord", "box", "energy", "force", "virial", "real_atom_types")
 
@@ -66,6 +68,34 @@ def is_system(path: Path) -> bool:
     return (path / "type.raw").is_file() and (
         any(path.glob("set.*")) or (path / "coord.raw").is_file()
     )
+
+
+def foreign_entry(path: Path) -> Path | None:
+    """Return the first entry of a folder that `write_deepmd` does not write, None without any."""
+    if is_system(path):
+        return _foreign_in_system(path)
+    for entry in sorted(path.iterdir()):
+        if entry.is_symlink() or not entry.is_dir() or not is_system(entry):
+            return entry
+        if foreign := _foreign_in_system(entry):
+            return foreign
+    return None
+
+
+def _foreign_in_system(folder: Path) -> Path | None:
+    arrays = {f"{name}.npy" for name in ("coord", "box", "energy", "force", "virial")}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink():
+            return entry
+        if entry.is_dir():
+            if not re.fullmatch(r"set\.\d+", entry.name):
+                return entry
+            for file in sorted(entry.iterdir()):
+                if file.is_symlink() or not file.is_file() or file.name not in arrays:
+                    return file
+        elif entry.name not in ("type.raw", "type_map.raw", "nopbc"):
+            return entry
+    return None
 
 
 def refuse_deepks(path: Path) -> None:
@@ -144,7 +174,8 @@ def _type_map(store: Store, type_map: Sequence[str] | None) -> list[str]:
     if symbols is None:
         raise ValueError(
             f"{store.place} has no type_map.raw, so its types are unknown; pass "
-            "type_map=['O', 'H'] (--type-map O,H) with the elements of types 0, 1, ..."
+            "type_map=['O', 'H'] with the elements of types 0, 1, ..., or run "
+            f"{convert_hint(store.place, '--type-map O,H')}"
         )
     known = all(s in atomic_numbers and s != "X" for s in symbols)
     if given and (not known or symbols == given[: len(symbols)]):
@@ -155,7 +186,8 @@ def _type_map(store: Store, type_map: Sequence[str] | None) -> list[str]:
         if symbol not in atomic_numbers or symbol == "X":
             raise ValueError(
                 f"{store.place}/type_map.raw names {symbol!r}, which is no chemical element; "
-                f"pass type_map with one element for each of {symbols} (--type-map)"
+                f"pass type_map with one element for each of {symbols}, or run "
+                f"{convert_hint(store.place, '--type-map O,H')}"
             )
     return symbols
 
@@ -165,7 +197,7 @@ def _types(store: Store) -> Array:
     try:
         return np.array([int(w) for w in words], np.int64)
     except ValueError:
-        bad = next(w for w in words if not w.lstrip("-").isdigit())
+        bad = next((w for w in words if not re.fullmatch(r"[+-]?\d+", w)), " ".join(words))
         raise ValueError(f"{store.place}/type.raw should hold integers, found {bad!r}") from None
 
 

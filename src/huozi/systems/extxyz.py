@@ -86,7 +86,7 @@ def _raw_frames(stream: TextIO, path: Path) -> Iterator[Frame]:
             if rest := next((line for line in stream if line.strip()), None):
                 raise ValueError(f"{source}: blank line {line_number} before {rest.strip()[:40]!r}")
             return
-        if not header.strip().isdigit():
+        if not header.strip().isdecimal():
             raise ValueError(
                 f"{source}: line {line_number} should be a number of atoms, found "
                 f"{header.strip()[:60]!r}"
@@ -139,7 +139,7 @@ def _columns(rows: list[str], properties: str, source: str, line_number: int) ->
     """Split the atom lines into named arrays."""
     fields = properties.split(":")
     widths = fields[2::3]
-    if len(fields) % 3 or not all(w.isdigit() for w in widths):
+    if len(fields) % 3 or not all(w.isdecimal() for w in widths):
         raise ValueError(f"{source}: cannot make sense of Properties={properties!r}")
     width = sum(int(w) for w in widths)
     words = " ".join(rows).split()

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from huozi.systems.frame import Dataset, Frame, Labels, System
-from huozi.systems.keys import KeyUse, label_frame
+from huozi.systems.keys import KeyUse, convert_hint, label_frame
 
 _ASE_NAMES = {"vasp/outcar": "vasp-out", "vasp/xml": "vasp-xml", "lammps/dump": "lammps-dump-text"}
 _PER_ATOM = {"forces", "energies", "stresses", "charges", "magmoms"}
@@ -100,7 +100,8 @@ def _lammps_elements(path: Path, type_map: Sequence[str] | None) -> list[str] | 
         return None
     raise ValueError(
         f"{path}: the dump has no column 'element', so its types are unknown; pass "
-        "type_map=['O', 'H'] (--type-map O,H) with the elements of types 1, 2, ..."
+        "type_map=['O', 'H'] with the elements of types 1, 2, ..., or run "
+        f"{convert_hint(path, '--type-map O,H')}"
     )
 
 
@@ -175,7 +176,8 @@ def _dpdata_frames(data: dict[str, Any], file: str) -> list[Frame]:
     unknown = sorted({n for n in names if n not in atomic_numbers or n == "X"})
     if unknown:
         raise ValueError(
-            f"{file}: {unknown} are no chemical elements; pass type_map with their elements"
+            f"{file}: {unknown} are no chemical elements; pass type_map with their elements "
+            "(--type-map)"
         )
     species = np.array([atomic_numbers[n] for n in names], np.int32)
     pbc = np.full(3, not data.get("nopbc", False))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from huozi.files import written_aside
 from huozi.systems.deepmd import (
     Store,
+    foreign_entry,
     is_system,
     read_hdf5,
     read_system,
@@ -18,6 +21,7 @@ from huozi.systems.extxyz import read_extxyz, write_extxyz
 from huozi.systems.finding import faults
 from huozi.systems.foreign import read_ase, read_ase_database, read_dpdata
 from huozi.systems.frame import Dataset, Frame
+from huozi.systems.keys import KeyUse
 
 _SUFFIXES = {
     ".extxyz": "extxyz",
@@ -120,14 +124,33 @@ def _read_one(
         refuse_deepks(path)
         if not is_system(path):
             raise ValueError(f"{path} is no deepmd system (type.raw and set.* or coord.raw)")
-        return read_system(Store(str(path), path), type_map)
+        return _leave_out(read_system(Store(str(path), path), type_map), keys, path)
     if kind in _HDF5:
-        return read_hdf5(path, group, type_map)
+        return _leave_out(read_hdf5(path, group, type_map), keys, path)
     if kind == "ase/db":
         return read_ase_database(path, keys)
     if kind is not None and "/" in kind and kind not in ("vasp/outcar", "vasp/xml", "lammps/dump"):
-        return read_dpdata(path, kind, type_map)
+        return _leave_out(read_dpdata(path, kind, type_map), keys, path)
     return read_ase(path, kind, type_map, keys)
+
+
+def _leave_out(data: Dataset, keys: dict[str, str], path: Path) -> Dataset:
+    """Apply the user's keys to a format that names its labels itself: only ``none`` fits."""
+    KeyUse(keys)  # refuses unknown quantities
+    for quantity, key in keys.items():
+        if key.lower() != "none":
+            raise ValueError(
+                f"{path}: the key {key!r} was chosen as {quantity}, but this format has one fixed "
+                f"name for each label; leave out {quantity}={key}, or read {path} alone"
+            )
+    # A stress is kept as virial.
+    gone = {"virial" if quantity == "stress" else quantity for quantity in keys}
+    if not gone:
+        return data
+    nothing: dict[str, Any] = dict.fromkeys(gone)
+    frames = tuple(replace(f, labels=replace(f.labels, **nothing)) for f in data)
+    notes = tuple(f"{path}: left out the {name}, as asked for" for name in sorted(gone))
+    return Dataset(frames, data.notes + notes)
 
 
 def _kind(path: Path) -> str | None:
@@ -191,7 +214,8 @@ def write(
     format : {'extxyz', 'deepmd/npy'}, optional
         Found from the name when absent.
     overwrite : bool
-        Replace what is there; a folder is replaced only if it holds deepmd systems.
+        Replace what is there; a folder is replaced only if it holds nothing but what this
+        function writes in it.
 
     Returns
     -------
@@ -201,7 +225,7 @@ def write(
     Raises
     ------
     FileExistsError
-        If something is at `path` and `overwrite` is false.
+        If something is at `path` and `overwrite` is false, or a folder with other files in it.
     ValueError
         If the set is empty, the format unknown, or a frame does not fit it.
     """
@@ -211,9 +235,14 @@ def write(
     kind = format or _kind_to_write(path)
     if kind not in ("extxyz", "deepmd/npy"):
         raise ValueError(f"cannot write {kind!r}; huozi writes 'extxyz' and 'deepmd/npy'")
-    replaceable = not path.is_dir() or (kind == "deepmd/npy" and _search(path, True))
-    if overwrite and not replaceable:
-        raise FileExistsError(f"{path} is a folder without deepmd systems; it is not replaced")
+    if overwrite and path.is_dir():
+        if kind != "deepmd/npy":
+            raise FileExistsError(f"{path} is a folder and is not replaced by a file")
+        if foreign := foreign_entry(path):
+            raise FileExistsError(
+                f"{path} is not replaced: it holds {foreign.relative_to(path)}, which is no part "
+                "of a deepmd/npy system as huozi writes it; choose another folder"
+            )
     with written_aside(path, overwrite) as fresh:
         if kind == "extxyz":
             return write_extxyz(dataset, fresh, path.name)

@@ -7,9 +7,11 @@ user knows which one is the reference.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,11 +78,19 @@ class KeyUse:
         if not any(quantity in ("energy", "forces") for quantity, _ in self.used):
             notes.append(
                 f"{file}: no key for energy or forces was recognised; name it with "
-                "keys={'energy': 'KEY'} (--key energy=KEY)"
+                f"keys={{'energy': 'KEY'}}, or run {convert_hint(file, '--key energy=KEY')}"
             )
         notes += [f"{file}: left out {key!r} ({n} frames)" for key, n in self.dropped.items()]
         notes += [f"{file}: {remark} ({n} frames)" for remark, n in self.remarks.items()]
         return tuple(notes)
+
+
+def convert_hint(file: str | Path, option: str) -> str:
+    """Say how to make a file that every verb reads, as most verbs have no such option."""
+    return (
+        f"`huozi data convert {shlex.quote(str(file))} {option} --out new.extxyz` and go on with "
+        "new.extxyz"
+    )
 
 
 def label_frame(frame: Frame, use: KeyUse) -> Frame:
@@ -147,7 +157,8 @@ def _key_of(quantity: str, values: Mapping[str, Any], source: str, use: KeyUse) 
         return candidates[0] if candidates else None
     if {k.lower() for k in candidates} == {"energy", "free_energy"}:
         short, long = sorted(candidates, key=len)
-        if np.isclose(float(values[short]), float(values[long]), rtol=0, atol=1e-6):
+        one, other = (_number(values[k], k, source) for k in (short, long))
+        if np.isclose(one, other, rtol=0, atol=1e-6):
             use.remarks[f"{short!r} and {long!r} are equal; {short!r} was taken"] += 1
             return short
     shown = " and ".join(f"{k!r}{_shown(values[k])}" for k in candidates)
@@ -155,8 +166,16 @@ def _key_of(quantity: str, values: Mapping[str, Any], source: str, use: KeyUse) 
     hint = "; forces are the derivative of the free energy" if free else ""
     example = (free or candidates[-1:])[0]
     raise ValueError(
-        f"{source}: two keys for the {quantity}: {shown}{hint}; choose one with "
-        f"keys={{{quantity!r}: {example!r}}} (--key {quantity}={example})"
+        f"{source}: two keys for the {quantity}: {shown}{hint}; "
+        + _choose_one(quantity, example, source)
+    )
+
+
+def _choose_one(quantity: str, key: str, source: str) -> str:
+    file = source.rpartition("#")[0] or source
+    return (
+        f"choose one with keys={{{quantity!r}: {key!r}}}, or run "
+        f"{convert_hint(file, f'--key {quantity}={key}')}"
     )
 
 
@@ -167,10 +186,13 @@ def _shown(value: Any) -> str:
 def _energy(key: str | None, frame: Frame) -> float | None:
     if key is None:
         return None
-    value = frame.info[key]
+    return _number(frame.info[key], key, frame.source)
+
+
+def _number(value: Any, key: str, source: str) -> float:
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "fiu":
-        raise ValueError(f"{frame.source}: {key!r} should be one number (eV), found {value!r}")
+        raise ValueError(f"{source}: {key!r} should be one number (eV), found {value!r}")
     return float(array.reshape(()))
 
 
@@ -212,7 +234,7 @@ def _virial(keys: dict[str, str], frame: Frame, use: KeyUse) -> Array | None:
     if not np.allclose(virial, from_stress, rtol=1e-4, atol=1e-4):
         raise ValueError(
             f"{frame.source}: {keys['virial']!r} is not minus the volume times {keys['stress']!r}; "
-            f"choose one with keys={{'virial': {keys['virial']!r}}} (--key virial={keys['virial']})"
+            + _choose_one("virial", keys["virial"], frame.source)
         )
     use.remarks[f"{keys['virial']!r} and {keys['stress']!r} agree"] += 1
     del keys["stress"]

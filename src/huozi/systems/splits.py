@@ -168,6 +168,8 @@ def _targets(
 ) -> dict[str, int]:
     """Frames wanted in each part."""
     asked = list(fractions if counts is None else counts)
+    if not np.isfinite(asked).all():
+        raise ValueError(f"the parts should be finite numbers; found {asked}")
     if not 2 <= len(asked) <= 3 or min(asked) < 0 or asked[0] <= 0:
         raise ValueError(f"give train, valid and maybe test, the first above zero; found {asked}")
     if counts is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction import AnsatzConfig, Molecule, Psiformer
+from huozi.wavefunction import AnsatzConfig, Molecule, Psiformer, build
 from huozi.wavefunction.geminals import log_geminal, paired
 
 
@@ -69,3 +69,11 @@ def test_the_start_is_that_of_determinants(text, spin):
 def test_several_states_have_determinants():
     with pytest.raises(ValueError, match="which geminals have not"):
         AnsatzConfig(pairing="geminals", states=2)
+
+
+def test_electrons_of_one_spin_have_determinants_by_default():
+    for spin, pairing in ((0, "geminals"), (2, "determinants")):
+        atom = Molecule.parse("He 0 0 0", spin=spin)
+        assert Psiformer.for_molecule(atom).pairing == pairing
+        assert build(atom, AnsatzConfig()).wave_function.pairing == pairing
+        assert build(atom, AnsatzConfig(pairing="geminals")).wave_function.pairing == "geminals"

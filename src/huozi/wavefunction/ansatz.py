@@ -63,7 +63,11 @@ class Ansatz(ABC):
 
     @classmethod
     def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Self:
-        """Build the ansatz of a molecule; `sizes` are the class's own."""
+        """Build the ansatz of a molecule; `sizes` are the class's own.
+
+        Without pairs of electrons there are determinants, of which one alone trains badly.
+        """
+        sizes = {"pairing": "geminals" if molecule.down else "determinants"} | sizes
         return cls(molecule.charges, molecule.bare, molecule.up, molecule.down, **sizes)
 
     @property

@@ -27,7 +27,7 @@ class AnsatzConfig(BaseModel):
     pairing: Literal["geminals", "determinants"] | None = Field(
         None,
         description="Products of functions of two electrons, or of orbitals; pairproduct has its "
-        "own. [geminals; determinants for several states]",
+        "own. [geminals; determinants for several states and for electrons of one spin]",
     )
     determinants: int = Field(
         4,

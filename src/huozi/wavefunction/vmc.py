@@ -177,7 +177,10 @@ def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC
     """Return the variational Monte Carlo of geometries with the ansatz of the settings."""
     kind = KINDS[ansatz.kind]
     sizes = ansatz.model_dump(include={field.name for field in dataclasses.fields(kind)})
-    sizes["pairing"] = ansatz.pairing or ("determinants" if ansatz.states > 1 else "geminals")
+    if ansatz.states > 1:
+        sizes["pairing"] = "determinants"
+    elif ansatz.pairing is None:
+        del sizes["pairing"]  # the molecule decides
     first = molecules if isinstance(molecules, Molecule) else molecules[0]
     single = kind.for_molecule(first, **sizes)
     return VMC(molecules, States(single, ansatz.states) if ansatz.states > 1 else single)
@@ -398,6 +401,7 @@ class _Session:
                 "other settings (--config) and another --out: ansatz: {precision: float64}, a "
                 "larger damping or a smaller learning_rate"
             )
+        self.least = np.inf  # that state's energies may spread as far as they did
         fresh = jax.random.fold_in(jax.random.wrap_key_data(good.key), self.recoveries)
         return dataclasses.replace(good, key=jax.random.key_data(fresh))
 

@@ -205,7 +205,7 @@ def split(
     if taken and not overwrite:
         raise ValueError(f"{taken[0]} exists; give --overwrite to replace it")
     # Frames of an old part that is now empty may be in another part: it must not stay.
-    stale = [place for place in taken if place not in [places[name] for name in names]]
+    stale = [place for name, place in places.items() if name not in names and place in taken]
     read_from = {Path(frame.source.rpartition("#")[0]).resolve() for frame in dataset}
     for place in stale:
         if place.resolve() in read_from:

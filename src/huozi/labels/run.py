@@ -121,9 +121,7 @@ def with_label(frame: Frame, found: dict[str, Any], labeller: Labeller, level: L
     numbers: Any = {k: np.array(v) if isinstance(v, list) else v for k, v in found.items()}
     labels = Labels(**{each.name: numbers.get(each.name) for each in fields(Labels)})
     # Data of a charged or open-shell level must say so: absent are 0 and 1.
-    state = {"charge": level.charge} if level.charge else {}
-    if level.multiplicity != 1:
-        state["multiplicity"] = level.multiplicity
+    state = level.model_dump(include=set(STATE), exclude_defaults=True)
     origin = {
         "level": labeller.level,
         "code": found["code"],

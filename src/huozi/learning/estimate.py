@@ -55,17 +55,17 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
     training = None if settings.train.steps else settings.train.budget * trainings
     if training is not None:
         training += (settings.final or settings.train).budget
+    exploration = steps * atoms * MICROSECONDS * 1e-6
     parts = {
         "labels": None if seconds is None else seconds * labels,
         "training": training,
-        "exploration": steps * atoms * MICROSECONDS * 1e-6,
+        "exploration": exploration,
     }
-    known = sum(value for value in parts.values() if value is not None) / settings.workers
+    wall = ((seconds or 0) * labels + exploration) / settings.workers
     if training is not None:
         # Members train side by side, but in whole rounds, and the final model alone.
         each_round = -(-settings.models // settings.workers) * settings.train.budget
-        alone = rounds * each_round + (settings.final or settings.train).budget
-        known += alone - training / settings.workers
+        wall += rounds * each_round + (settings.final or settings.train).budget
     return {
         "structures": len(frames),
         "atoms": atoms,
@@ -75,7 +75,7 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
         "steps_at_most": round(steps),
         "trainings_at_most": trainings + 1,
         "seconds_at_most": parts,
-        "wall_hours_at_most": known / 3600,
+        "wall_hours_at_most": wall / 3600,
         "code": labeller.code,
     }
 

@@ -128,7 +128,7 @@ def alike(frame: Frame, start: Frame, temperature: float) -> bool:
     if frame.info.get("equilibrium") is False:
         return False
     here, there = frame.system.density, start.system.density
-    if here is None or there is None or proportions(frame.system) != proportions(start.system):
+    if here is None or there is None or frame.system.proportions != start.system.proportions:
         return False
     heat = label_temperature(frame)
     near = heat is None or abs(heat - temperature) <= SAME_TEMPERATURE
@@ -140,15 +140,9 @@ def kind(frame: Frame) -> tuple[Any, ...]:
     return (*np.bincount(frame.system.species, minlength=119), *frame.system.pbc)
 
 
-def proportions(system: System) -> tuple[int, ...]:
-    """Smallest whole numbers in the proportion of the atoms, by atomic number."""
-    counts = np.bincount(system.species, minlength=119)
-    return tuple(int(c) for c in counts // np.gcd.reduce(counts))
-
-
 def is_water(system: System) -> bool:
     """Whether there are two hydrogen atoms for each oxygen atom and nothing else."""
-    counts = proportions(system)
+    counts = system.proportions
     return counts[1] == 2 and counts[8] == 1 and sum(counts) == 3
 
 

@@ -78,6 +78,12 @@ class System:
             return None
         return float(atomic_masses[self.species].sum() * AMU_A3_GCM3 / volume)
 
+    @property
+    def proportions(self) -> tuple[int, ...]:
+        """Smallest whole numbers in the proportion of the atoms, by atomic number."""
+        counts = np.bincount(self.species, minlength=119)
+        return tuple(int(c) for c in counts // np.gcd.reduce(counts))
+
     @classmethod
     def from_atoms(cls, atoms: Atoms) -> System:
         """Copy the geometry of an ASE ``Atoms``."""

@@ -104,6 +104,11 @@ class Problem:
     chunk: int = 64
     devices: int = 1
 
+    @property
+    def electrons(self) -> int:
+        """Number of electrons; of several states those of all copies."""
+        return self.molecule.electrons * copy_count(self.wave_function)
+
     def energies(self, params: Params, x: Array) -> Array:
         """Local energies of walkers (B, N, 3), hartree."""
         return self.measure(params, x)[0]
@@ -345,8 +350,7 @@ def start_state(
     params = stack(wave_function, each)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     rng = np.random.default_rng([settings.seed, 1])
-    electrons = molecules[0].electrons * copy_count(wave_function)
-    walkers = settings.walkers_for(electrons) // len(problems)
+    walkers = settings.walkers_for(problems[0].electrons) // len(problems)
 
     def initial(molecule: Molecule) -> Array:
         each = range(copy_count(wave_function))

@@ -231,8 +231,7 @@ class _Session:
         self.begun = time.monotonic()
         self.config = config
         self.problems = vmc.problems(config.chunk, config.devices)
-        first = self.problems[0]
-        walkers = config.walkers_for(first.molecule.electrons * copy_count(first.wave_function))
+        walkers = config.walkers_for(self.problems[0].electrons)
         if walkers < 2 * len(self.problems):
             raise ValueError(
                 f"{walkers} walkers are too few for {len(self.problems)} geometries; "

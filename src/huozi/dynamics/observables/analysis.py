@@ -32,7 +32,7 @@ from huozi.dynamics.observables.rdf import (
 )
 from huozi.dynamics.observables.reading import RunData, read_run
 from huozi.dynamics.observables.vdos import CM_PER_FS, vibrational_density_of_states
-from huozi.systems import read
+from huozi.systems import System, read
 from huozi.units import KB
 
 Array = NDArray[Any]
@@ -147,9 +147,10 @@ def _comparable(
     ValueError
         If there are none.
     """
-    frames = [frame.to_atoms() for frame in read(reference)]
-    wanted = _proportions(run)
-    kept = [f for f in frames if f.pbc.all() and _proportions(f) == wanted]
+    frames = read(reference)
+    wanted = System.from_atoms(run).proportions
+    same = [f for f in frames if f.system.pbc.all() and f.system.proportions == wanted]
+    kept = [frame.to_atoms() for frame in same]
     out = len(frames) - len(kept)
     if not kept:
         raise ValueError(
@@ -162,11 +163,6 @@ def _comparable(
             "another substance."
         )
     return kept
-
-
-def _proportions(atoms: Atoms) -> dict[int, float]:
-    elements, counts = np.unique(atoms.numbers, return_counts=True)
-    return dict(zip(elements.tolist(), (counts / np.gcd.reduce(counts)).tolist()))
 
 
 def number(average: Average, time_step: float | None = None) -> dict[str, Any]:

@@ -42,7 +42,19 @@ def test_data_are_prepared_once(tmp_path, crystal_file):
     first = prepare_data(tmp_path, [crystal_file], 40.0)
     written = (tmp_path / "train.extxyz").stat().st_mtime_ns
     assert prepare_data(tmp_path, ["not there"], 40.0) == first
+    assert prepare_data(tmp_path, [crystal_file], 40.0) == first
     assert (tmp_path / "train.extxyz").stat().st_mtime_ns == written
+
+
+def test_frames_that_have_changed_since_are_refused(tmp_path):
+    data = tmp_path / "argon.extxyz"
+    write(crystal(20, 1), data)
+    first = prepare_data(tmp_path / "out" / "data", [data], 40.0)
+    write(crystal(20, 2), data, overwrite=True)
+    with pytest.raises(ValueError, match=r"other frames than .*argon\.extxyz now has"):
+        prepare_data(tmp_path / "out" / "data", [data], 40.0)
+    data.unlink()
+    assert prepare_data(tmp_path / "out" / "data", [data], 40.0) == first
 
 
 def test_the_reference_has_the_density_of_the_start(tmp_path, crystal_file):

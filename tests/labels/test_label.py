@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from huozi.cli.main import app
 from huozi.labels import AseLevel, PyscfLevel, isolated_atoms, label
 from huozi.labels.run import label_task, with_label
+from huozi.learning import find_runs, status
 from huozi.systems import Dataset, Frame, System, fit_e0, read
 from huozi.workflow import QuorumError, RunFolder, Runner, open_executor
 
@@ -107,6 +108,9 @@ def test_the_command(tmp_path: Path) -> None:
         assert "9 electrons" in numbers["failures"][0]["reason"]
     folder = RunFolder(tmp_path / "labels.extxyz.run")
     assert [e["cached"] for e in folder.events("stage")] == [0, 6]
+    (run,) = find_runs(tmp_path)
+    assert (run["run"], run["verb"]) == (str(folder.path), "label")
+    assert status(folder.path)["finished"]
     found = read(tmp_path / "labels.extxyz")
     assert found[0].info["config_type"] == "isolated_atom"
     assert all(f.info["level"] == "GFN2-xTB" for f in found)
@@ -125,3 +129,21 @@ def test_the_command_names_every_mistake(tmp_path: Path) -> None:
     assert "smearing" in text
     result = CliRunner().invoke(app, [*command, "--engine", "vasp"])
     assert "pyscf, xtb, gpaw, cp2k, ase, huozi-functional, wavefunction" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("out.traj", "cannot tell the format"), ("frames.extxyz", "not made by this command")],
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    ase_write(tmp_path / "frames.extxyz", bulk("Cu"))
+    before = (tmp_path / "frames.extxyz").read_bytes()
+    command = ["label", str(tmp_path / "frames.extxyz"), "--out", str(tmp_path / name)]
+    command += ["--engine", "ase", "--config", str(tmp_path / "level.yaml")]
+    (tmp_path / "level.yaml").write_text("calculator: ase.calculators.emt:EMT\n")
+    result = CliRunner().invoke(app, command)
+    assert message in str(result.exception)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["frames.extxyz", "level.yaml"]
+    assert (tmp_path / "frames.extxyz").read_bytes() == before

@@ -12,9 +12,17 @@ from scipy.spatial.transform import Rotation
 from huozi.learning.descriptor import describe, farthest_points
 from huozi.learning.ensemble import deviation
 from huozi.learning.explore import Seen, State, states
-from huozi.learning.generate import closest, distorted, random_boxes
-from huozi.learning.select import Bounds, decide, fractions, in_turn, set_bounds, widened
-from huozi.learning.settings import Boxes, Explore, Select
+from huozi.learning.generate import closest, distorted, evenly, random_boxes
+from huozi.learning.select import (
+    Bounds,
+    decide,
+    fractions,
+    in_turn,
+    reason_to_stop,
+    set_bounds,
+    widened,
+)
+from huozi.learning.settings import Boxes, Converge, Explore, Select
 from huozi.systems import Frame, System
 
 
@@ -152,3 +160,29 @@ def test_every_pressure_goes_with_every_temperature() -> None:
     found = states(Explore(temperatures=[300, 400], pressures=[0, 1]))
     assert found == [State(300, 0), State(300, 1), State(400, 0), State(400, 1)]
     assert str(State(300, None)) == "300 K"
+
+
+def test_the_first_labels_are_spread_over_the_frames_given() -> None:
+    start = boxes()[0]
+    frames = [Frame(start.system, source=f"walk#{i}") for i in range(101)]
+    found = [f.source for f in evenly(frames, 5)]
+    assert found == ["walk#0", "walk#25", "walk#50", "walk#75", "walk#100"]
+    assert evenly(frames[:3], 5) == frames[:3]
+
+
+def record(error: float, chosen: int, accurate: float, failed: float = 0.0) -> dict[str, object]:
+    shares = {"accurate": accurate, "candidate": 1 - accurate - failed, "failed": failed}
+    return {"control_force_rmse_mev_per_A": error, "chosen": chosen, "fractions": shares}
+
+
+def test_the_loop_stops_when_nothing_is_left_or_nothing_changes() -> None:
+    rule = Converge(iterations=2, candidates=0.02, change=0.1)
+    assert reason_to_stop([record(50, 0, 1.0)], rule) == "nothing was left to select"
+    unlabelled = record(50, 7, 0.2) | {"selected": 0}
+    assert not reason_to_stop([unlabelled], rule), "seven were chosen, whose labels all failed"
+    assert not reason_to_stop([record(50, 0, 0.5, failed=0.5)], rule)
+    calm = [record(50, 3, 0.5), record(48, 1, 0.99), record(47, 1, 0.985)]
+    assert "at most 1.5% of the frames" in reason_to_stop(calm, rule)
+    assert not reason_to_stop(calm[1:], rule), "one change is no trend"
+    assert not reason_to_stop([*calm[:2], record(40, 1, 0.985)], rule)
+    assert not reason_to_stop([*calm[:2], record(47, 1, 0.97)], rule)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from huozi.files import atomic_path, digest, write_json, write_text
+from huozi.files import atomic_path, digest, without_nan, write_json, write_text
 from huozi.workflow import RunFolder
 
 
@@ -60,3 +62,9 @@ def test_events_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
     assert [e["value"] for e in folder.events()] == [1]
     folder.log("step", value=3)
     assert [e["value"] for e in folder.events()] == [1, 3]
+
+
+def test_json_never_holds_nan_or_infinity() -> None:
+    values = {"a": [1, True, "inf", None, np.float64("inf")], "b": (np.float32(0.5), float("nan"))}
+    text = json.dumps(without_nan(values), allow_nan=False)
+    assert json.loads(text) == {"a": [1, True, "inf", None, None], "b": [0.5, None]}

@@ -60,7 +60,8 @@ def analyse_command(
     Example: `huozi analyse run --reference data/test --pair O-O --pair O-H --skip 1`
     """
     from huozi.dynamics.observables import analyse, write_analysis
-    from huozi.dynamics.observables.analysis_page import summary_rows, without_nan
+    from huozi.dynamics.observables.analysis_page import summary_rows
+    from huozi.files import without_nan
 
     pairs = [split_pair(text) for text in pair or []]
     folder = out or (run / "analysis" if run.is_dir() else run.parent / f"{run.stem}-analysis")

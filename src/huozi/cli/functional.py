@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from huozi.files import without_nan
+
 app = typer.Typer(
     help="Learn a density functional from coupled cluster; use it as a PySCF method.",
     no_args_is_help=True,
@@ -68,7 +70,7 @@ def iterate(
         model = run(frames, out, settings, held_out, report)
     best = next(e for e in course if e["iteration"] == model.metadata["iteration"])
     if as_json:
-        typer.echo(json.dumps({"model": str(out / "model.safetensors"), **best}))
+        typer.echo(json.dumps(without_nan({"model": str(out / "model.safetensors"), **best})))
     else:
         typer.echo(f"model: {out / 'model.safetensors'} (iteration {best['iteration']})")
 
@@ -186,7 +188,7 @@ def stats(
         )
     events = [json.loads(p.read_text(encoding="utf-8")) for p in files]
     if as_json:
-        typer.echo(json.dumps({"iterations": events}))
+        typer.echo(json.dumps(without_nan({"iterations": events})))
         return
     for event in events:
         typer.echo(_line(event))
@@ -194,7 +196,7 @@ def stats(
 
 def _print(values: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(values))
+        typer.echo(json.dumps(without_nan(values)))
     else:
         typer.echo(_line(values))
 

@@ -57,24 +57,37 @@ def label(
 
     Example: huozi label water.extxyz --engine xtb --method GFN2-xTB --out labels.extxyz
     """
+    from huozi.files import write_json
     from huozi.labels import isolated_atoms
     from huozi.labels import label as run
-    from huozi.systems import Dataset, read, write
+    from huozi.systems import Dataset, check_target, read, write
     from huozi.workflow import RunFolder, Runner, clear_failed, open_executor
 
     given: dict[str, Any] = {"engine": engine, "method": method, "basis": basis}
     given |= {"charge": charge, "multiplicity": multiplicity}
     level = read_level(config, {k: v for k, v in given.items() if v is not None})
+    folder = RunFolder(out.with_name(f"{out.name}.run"))
+    if out.exists() and not folder.path.exists():
+        raise FileExistsError(
+            f"{out} exists and was not made by this command (there is no {folder.path}); choose "
+            "another --out"
+        )
+    check_target(out, overwrite=True)
     dataset = read(frames)
     if isolated:
         dataset = Dataset(tuple(isolated_atoms(dataset.symbols))) + dataset
-    folder = RunFolder(out.with_name(f"{out.name}.run"))
+    folder.write_config({"verb": "label", "frames": frames, "level": level.model_dump(mode="json")})
     if retry:
         clear_failed(folder)
     with stage_display() as report, open_executor("local", workers, folder.path) as executor:
         found = run(dataset, level, Runner(folder, executor, timeout, report), quorum)
     write(found.dataset, out, overwrite=True)
-    _print(found, level, out, as_json)
+    numbers = _numbers(found, level, out)
+    write_json(folder.path / "results.json", numbers)
+    if as_json:
+        typer.echo(json.dumps(numbers))
+    else:
+        _print(found, numbers)
 
 
 def read_level(path: Path | None, given: dict[str, Any]) -> Level:
@@ -122,27 +135,26 @@ def stage_display() -> Iterator[Callable[[str, int, int, int], None]]:
         yield report
 
 
-def _print(found: Labelled, level: Level, out: Path, as_json: bool) -> None:
-    failures = [
-        {"frame": source, "reason": outcome.reason, "folder": str(outcome.folder)}
-        for source, outcome in found.failures
-    ]
-    if as_json:
-        numbers = {
-            "out": str(out),
-            "labelled": len(found.dataset),
-            "failed": len(failures),
-            "cpu_seconds": round(found.cpu_seconds, 2),
-            "failures": failures,
-            "level": level.model_dump(mode="json"),
-        }
-        typer.echo(json.dumps(numbers))
-        return
+def _numbers(found: Labelled, level: Level, out: Path) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "labelled": len(found.dataset),
+        "failed": len(found.failures),
+        "cpu_seconds": round(found.cpu_seconds, 2),
+        "failures": [
+            {"frame": source, "reason": outcome.reason, "folder": str(outcome.folder)}
+            for source, outcome in found.failures
+        ],
+        "level": level.model_dump(mode="json"),
+    }
+
+
+def _print(found: Labelled, numbers: dict[str, Any]) -> None:
     info = found.dataset[0].info if len(found.dataset) else {}
     origin = f" at {info['level']} by {info['code']}" if info else ""
     typer.echo(
-        f"{len(found.dataset)} frames labelled{origin}, {found.cpu_seconds:.1f} s of processor "
-        f"time: {out}"
+        f"{numbers['labelled']} frames labelled{origin}, {found.cpu_seconds:.1f} s of processor "
+        f"time: {numbers['out']}"
     )
-    for failure in failures:
+    for failure in numbers["failures"]:
         typer.echo(f"no label: {failure['frame']}: {failure['reason']} ({failure['folder']})")

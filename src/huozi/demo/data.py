@@ -13,7 +13,7 @@ import numpy as np
 
 from huozi.files import write_json
 from huozi.potential.problem import check_labels
-from huozi.systems import Dataset, Frame, System, read, split, write
+from huozi.systems import Dataset, Frame, System, data_digest, read, split, write
 
 TEST_FRACTION = 0.2
 BLOCKS = 25
@@ -65,12 +65,26 @@ def prepare_data(
     -------
     dict
         Summary for the report, also ``data.json`` in the folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder was made from other frames; files that are gone since are no fault.
     """
     record = folder / "data.json"
     if record.exists():
         summary: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if data is not None and all(Path(path).exists() for path in data):
+            found = data_digest(read([str(path) for path in data]))
+            if found != summary.get("sha256", found):
+                raise ValueError(
+                    f"{folder.parent} holds a demo with other frames than "
+                    f"{', '.join(map(str, data))} now has; choose another folder with --out, or "
+                    "delete this one"
+                )
         return summary
-    train, test = embedded_water() if data is None else take_apart(data, folder / "split.json")
+    whole = None if data is None else read([str(path) for path in data])
+    train, test = embedded_water() if whole is None else take_apart(whole, folder / "split.json")
     start = choose_start(test, temperature)
     reference = Dataset(tuple(f for f in (*train, *test) if alike(f, start, temperature)))
     for name, frames in (
@@ -83,6 +97,7 @@ def prepare_data(
             write(frames, folder / f"{name}.extxyz", overwrite=True)
     summary = {
         "embedded": data is None,
+        "sha256": None if whole is None else data_digest(whole),
         "train_frames": len(train),
         "test_frames": len(test),
         "substance": substance(start.system),
@@ -95,9 +110,8 @@ def prepare_data(
     return summary
 
 
-def take_apart(data: Sequence[str | Path], record: Path) -> tuple[Dataset, Dataset]:
-    """Read frames and keep a fifth of them for testing; the split is recorded."""
-    whole = read([str(path) for path in data])
+def take_apart(whole: Dataset, record: Path) -> tuple[Dataset, Dataset]:
+    """Keep a fifth of the frames for testing; the split is recorded."""
     check_labels(whole)
     block = max(1, len(whole) // BLOCKS)
     parts = split(whole, (1 - TEST_FRACTION, 0.0, TEST_FRACTION), by="block", block=block)

@@ -16,7 +16,7 @@ from huozi.arrays import jax
 from huozi.demo.config import DemoConfig
 from huozi.dynamics import MDConfig
 from huozi.dynamics.observables import Analysis, Drift, RunData, energy_drift
-from huozi.dynamics.observables.analysis_page import without_nan
+from huozi.files import without_nan
 from huozi.potential import Metrics, TrainResult
 from huozi.systems import System
 from huozi.workflow import RunFolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,13 @@ def distorted(
         source = f"distorted {index} from {frame.source}"
         made.append(Frame(new, source=source, info=electronic_state(frame)))
     return made
+
+
+def evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """Return `count` of the frames, spread over their order, or all: they may be a trajectory."""
+    if len(frames) <= count:
+        return list(frames)
+    return [frames[round(i)] for i in np.linspace(0, len(frames) - 1, count)]
 
 
 def electronic_state(frame: Frame) -> dict[str, int]:

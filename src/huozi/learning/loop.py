@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -31,9 +30,16 @@ from huozi.learning.explore import (
     in_physics,
     states,
 )
-from huozi.learning.generate import distorted, random_boxes
+from huozi.learning.generate import distorted, evenly, random_boxes
 from huozi.learning.page import learning_page
-from huozi.learning.select import decide, fractions, in_turn, set_bounds, widened
+from huozi.learning.select import (
+    decide,
+    fractions,
+    in_turn,
+    reason_to_stop,
+    set_bounds,
+    widened,
+)
 from huozi.learning.settings import LearnSettings
 from huozi.learning.status import costs
 from huozi.potential import Ensemble, TrainConfig, load_model
@@ -97,7 +103,7 @@ class _Learner:
         settings, explore = self.settings, self.settings.explore
         count = max(0, settings.initial - len(self.starts))
         more = distorted(self.starts, count, explore.rattle, explore.strain, self.rng(0))
-        chosen = (self.starts + more)[: settings.initial]
+        chosen = evenly(self.starts, settings.initial) + more
         self.data = list(self.label(chosen, "initial labels").dataset)
         self.random = list(self.data)
         if settings.isolated_atoms:
@@ -141,6 +147,7 @@ class _Learner:
             "low_eV_A": bounds.low,
             "high_eV_A": bounds.high,
             "bounds": bounds.reason,
+            "chosen": len(chosen),
             "selected": len(selected),
             "control_frames": len(control),
             "walks_ended_early": sum(bool(o.done and o.result["ended"]) for o in walks),
@@ -244,26 +251,6 @@ class _Learner:
             following.append((path, state))
         return following
 
-    def verdict(self) -> str:
-        """Why the loop may end, or nothing."""
-        last, rule = self.records[-1], self.settings.converge
-        if last["selected"] == 0 and last["fractions"]["failed"] <= rule.candidates:
-            return "nothing was left to select"
-        recent = self.records[-rule.iterations - 1 :]
-        if len(recent) <= rule.iterations:
-            return ""
-        errors = [r["control_force_rmse_mev_per_A"] for r in recent]
-        open_questions = [1 - r["fractions"]["accurate"] for r in recent[1:]]
-        if None in errors or max(open_questions) > rule.candidates:
-            return ""
-        changes = [abs(b - a) / a for a, b in pairwise(errors)]
-        if max(changes) > rule.change:
-            return ""
-        return (
-            f"in {rule.iterations} iterations at most {max(open_questions):.1%} of the frames were "
-            f"not accurate and the control error changed by at most {max(changes):.1%}"
-        )
-
     def finish(self) -> dict[str, Any]:
         """Train the model that is delivered and test it on the last control frames.
 
@@ -347,7 +334,7 @@ def learn(settings: LearnSettings, out: str | Path, report: Report | None = None
             verdict = ""
             for number in range(1, settings.iterations + 1):
                 places = learner.iterate(number, places)
-                verdict = learner.verdict()
+                verdict = reason_to_stop(learner.records, settings.converge)
                 learner.report(learner.results(verdict))
                 if verdict or number == settings.iterations:
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from huozi.learning.descriptor import farthest_points
 from huozi.learning.explore import Seen
 from huozi.learning.generate import CLOSE
-from huozi.learning.settings import Select
+from huozi.learning.settings import Converge, Select
 
 EXTREME = 4.0
 """Largest error of a force on some hundred atoms, in units of the root mean square error."""
@@ -183,3 +184,27 @@ def fractions(decisions: Sequence[Decision]) -> dict[str, float]:
         verdict: sum(d.verdict == verdict for d in decisions) / n
         for verdict in ("accurate", "candidate", "failed")
     }
+
+
+def reason_to_stop(records: Sequence[dict[str, Any]], rule: Converge) -> str:
+    """Why the loop may end after the iterations of these records, or nothing.
+
+    Frames that were chosen count even when none of them could be labelled.
+    """
+    last = records[-1]
+    if last["chosen"] == 0 and last["fractions"]["failed"] <= rule.candidates:
+        return "nothing was left to select"
+    recent = records[-rule.iterations - 1 :]
+    if len(recent) <= rule.iterations:
+        return ""
+    errors = [r["control_force_rmse_mev_per_A"] for r in recent]
+    open_questions = [1 - r["fractions"]["accurate"] for r in recent[1:]]
+    if None in errors or max(open_questions) > rule.candidates:
+        return ""
+    changes = [abs(b - a) / a for a, b in pairwise(errors)]
+    if max(changes) > rule.change:
+        return ""
+    return (
+        f"in {rule.iterations} iterations at most {max(open_questions):.1%} of the frames were "
+        f"not accurate and the control error changed by at most {max(changes):.1%}"
+    )

@@ -4,7 +4,7 @@ from huozi.systems.checks import check
 from huozi.systems.e0 import fit_e0
 from huozi.systems.finding import Finding
 from huozi.systems.frame import Dataset, Frame, Labels, System, weights_of_errors
-from huozi.systems.io import read, write
+from huozi.systems.io import check_target, read, write
 from huozi.systems.splits import Split, data_digest, split
 from huozi.systems.summary import DatasetInfo, info
 
@@ -17,6 +17,7 @@ __all__ = [
     "Split",
     "System",
     "check",
+    "check_target",
     "data_digest",
     "fit_e0",
     "info",

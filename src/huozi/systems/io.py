@@ -232,6 +232,22 @@ def write(
     path = Path(path)
     if not dataset.frames:
         raise ValueError(f"nothing to write to {path}: the data set has no frames")
+    kind = check_target(path, format, overwrite=overwrite)
+    with written_aside(path, overwrite) as fresh:
+        if kind == "extxyz":
+            return write_extxyz(dataset, fresh, path.name)
+        return write_deepmd(dataset, fresh)
+
+
+def check_target(path: str | Path, format: str | None = None, *, overwrite: bool = False) -> str:
+    """Format that `write` would give to a path; for long work, which should not fail at its end.
+
+    Raises
+    ------
+    FileExistsError, ValueError
+        As `write`, as far as the path and the format tell.
+    """
+    path = Path(path)
     kind = format or _kind_to_write(path)
     if kind not in ("extxyz", "deepmd/npy"):
         raise ValueError(f"cannot write {kind!r}; huozi writes 'extxyz' and 'deepmd/npy'")
@@ -243,10 +259,7 @@ def write(
                 f"{path} is not replaced: it holds {foreign.relative_to(path)}, which is no part "
                 "of a deepmd/npy system as huozi writes it; choose another folder"
             )
-    with written_aside(path, overwrite) as fresh:
-        if kind == "extxyz":
-            return write_extxyz(dataset, fresh, path.name)
-        return write_deepmd(dataset, fresh)
+    return kind
 
 
 def _kind_to_write(path: Path) -> str:

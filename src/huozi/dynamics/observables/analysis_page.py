@@ -11,7 +11,7 @@ import numpy as np
 
 from huozi import __version__, report
 from huozi.dynamics.observables.analysis import Analysis
-from huozi.files import atomic_path, write_json
+from huozi.files import atomic_path, without_nan, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,17 +176,6 @@ def _thermo_figures(analysis: Analysis, thermo: dict[str, Any]) -> dict[str, Any
         ),
         "thermo": (report.time_series(time, series), "State of the system; dashed: mean."),
     }
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that JSON does not know (NaN, infinity) by null."""
-    if isinstance(value, dict):
-        return {key: without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(entry) for entry in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def _curves(analysis: Analysis) -> dict[str, Any]:

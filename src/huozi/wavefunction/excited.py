@@ -86,7 +86,7 @@ class States:
         params = ansatz.init(seed, None)
         if molecule is None:
             return stack(ansatz, [params] * self.count)
-        start = hartree_fock(molecule, ansatz.basis, "aug-cc-pvdz", excited=True)
+        start = hartree_fock(molecule, ansatz.basis, excited=True)
         usable = start.usable(ansatz.up)
         orbitals = start.orbitals[:, usable]
         sets = slater.excitations(

@@ -147,14 +147,13 @@ class HartreeFock:
         return (self.missing < POOR_FIT) | (np.arange(len(self.levels)) < occupied)
 
 
-def hartree_fock(
-    molecule: Molecule, basis: Basis, gaussians: str = "cc-pvdz", excited: bool = False
-) -> HartreeFock:
+def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> HartreeFock:
     """Solve Hartree-Fock with PySCF and fit its orbitals in the rounded Slater basis.
 
     Far away every wave function falls like exp(-sqrt(2 I) r); the ionisation energy I is that of
     the highest occupied orbital (Koopmans). Softer functions would only add tails of high energy,
-    unless the electron is `excited`.
+    unless the electron is `excited`. That, anions, and an electron that is not bound without them
+    (the outer one of triplet helium) have diffuse Gaussians.
 
     Raises
     ------
@@ -163,11 +162,12 @@ def hartree_fock(
     ValueError
         If Hartree-Fock does not converge, or there are no Gaussians for an element.
     """
-    mean_field = run_pyscf(molecule, gaussians)
+    mean_field, highest = _solve(molecule, "aug-cc-pvdz" if excited else "cc-pvdz")
+    if not excited and (highest > 0 or molecule.electrons > sum(molecule.charges)):
+        mean_field, highest = _solve(molecule, "aug-cc-pvdz")
     grids = _grid(mean_field.mol)
     points, weights = grids.coords, grids.weights
     target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff
-    highest = mean_field.mo_energy[mean_field.mo_occ > 0].max()
     binding = WEAKEST_BINDING if excited else max(-highest, WEAKEST_BINDING)
     exponents = basis.init(np.sqrt(2 * binding))
     design = cusped_basis(molecule, basis, exponents, points)
@@ -182,6 +182,12 @@ def hartree_fock(
     missing = np.linalg.norm(rest, axis=0) / np.linalg.norm(target, axis=0)
     energy, levels = float(mean_field.e_tot), mean_field.mo_energy
     return HartreeFock(energy, signs * fitted, exponents, levels, missing)
+
+
+def _solve(molecule: Molecule, gaussians: str) -> tuple[Any, float]:
+    """Hartree-Fock and the level of its highest occupied orbital."""
+    mean_field = run_pyscf(molecule, gaussians)
+    return mean_field, float(mean_field.mo_energy[mean_field.mo_occ > 0].max())
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:

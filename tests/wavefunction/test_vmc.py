@@ -23,6 +23,7 @@ from huozi.wavefunction import (
     load_run,
 )
 from huozi.wavefunction import vmc as module
+from huozi.wavefunction.optimize import _update
 from huozi.workflow import RunFolder
 from tests.cli.test_main import run as command
 
@@ -228,3 +229,10 @@ def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message
     assert (code, out) == (2, "")
     assert message in err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_step_is_compiled_once(tmp_path):
+    form = AnsatzConfig(width=8, layers=1, heads=1, determinants=1, pair_width=4)
+    before = _update._cache_size()
+    build(HELIUM, form).train(tmp_path / "run", config=CONFIG.model_copy(update={"steps": 3}))
+    assert _update._cache_size() == before + 1

@@ -360,7 +360,7 @@ def start_state(
         params,
         params,
         jnp.asarray(np.zeros(size)),
-        jnp.asarray(1.0),
+        jnp.ones(()),
         jnp.stack([initial(molecule) for molecule in molecules]),
         jnp.asarray(np.full(len(problems), 0.5)),
         jax.random.key_data(jax.random.key(settings.seed)),

@@ -61,7 +61,7 @@ def huozi(name: str, options: argparse.Namespace, folder: Path) -> dict:
         evaluation=f"{60 * (1 - TRAINING) * options.minutes:.0f}s",
         steps=None,
         samples=None,
-        walkers=512,
+        walkers=None,
         out=folder,
         quiet=options.quiet,
     )

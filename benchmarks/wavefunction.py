@@ -25,6 +25,7 @@ from results import FOLDER, save
 
 from huozi.wavefunction import AnsatzConfig, Molecule, TrainConfig, build, judge
 from huozi.wavefunction import reference_energies as references
+from huozi.wavefunction.checkpoint import FORM
 from huozi.workflow import RunFolder, parse_duration
 
 H10 = "; ".join(f"H 0 0 {1.8 * k:.1f}" for k in range(10))
@@ -84,6 +85,7 @@ def solve(name: str, options: argparse.Namespace) -> dict:
     return ({"geometries": results} if curve else results[0]) | {
         "training_steps": trained.steps,
         "training_seconds": trained.seconds,
+        "form": FORM,
         "walkers": trained.state.x.shape[0] * trained.state.x.shape[1],
         "quiet_machine": options.quiet,
     }

@@ -22,6 +22,7 @@ from results import FOLDER, save
 
 from huozi.units import HARTREE
 from huozi.wavefunction import AnsatzConfig, Molecule, TrainConfig, build
+from huozi.wavefunction.checkpoint import FORM
 
 SYSTEMS: dict[str, tuple[str, int, tuple[float, ...]]] = {
     "H": ("H 0 0 0", 1, (-0.5, -0.125, -0.125, -0.125, -0.125)),
@@ -44,6 +45,7 @@ def solve(name: str, options: argparse.Namespace) -> dict:
         "nuclei": text,
         "exact_Ha": exact,
         "above_exact_mHa": [(e - x) * 1e3 for e, x in zip(energies, exact)],
+        "form": FORM,
         "training_steps": trained.steps,
         "training_seconds": trained.seconds,
     }

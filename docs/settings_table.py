@@ -2,7 +2,7 @@
 
     python docs/settings_table.py
 
-Replaces what stands between the marks ``<!-- numbers: ... -->`` and ``<!-- end -->``.
+Replaces what stands between the marks ``<!-- numbers: settings ... -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -39,4 +39,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    fill(Path(__file__).with_name("wavefunction.md"), table())
+    fill(Path(__file__).with_name("wavefunction.md"), table(), "settings")

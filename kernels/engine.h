@@ -47,8 +47,11 @@ inline std::vector<Block> blocks_of(const Model& model, int local, const int* ki
   return blocks;
 }
 
-// Adds the threads' arrays, in their order; called by all threads.
-inline void add_parts(const std::vector<const double*>& parts, std::size_t size, double* sums) {
+// Adds the threads' arrays, in their order; called by all threads. A thread that did several shares
+// has one array for them.
+inline void add_parts(std::vector<const double*>& parts, std::size_t size, double* sums) {
+#pragma omp single
+  std::erase(parts, nullptr);
 #pragma omp for schedule(static)
   for (std::size_t i = 0; i < size; i++) {
     double sum = 0;
@@ -65,7 +68,7 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
   const std::vector<Block> blocks = blocks_of(model, local, kinds, order);
   const int count = static_cast<int>(blocks.size());
   threads = std::max(1, std::min(threads, count));
-  std::vector<const double*> forces(threads), virials(threads);
+  std::vector<const double*> forces(threads, nullptr), virials(threads, nullptr);
   std::vector<std::exception_ptr> failures(threads);
   std::atomic<bool> failed{false};
   std::vector<double> sums(threads * 8, 0.0);
@@ -76,6 +79,8 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
 
 #pragma omp parallel num_threads(threads)
   {
+    // OpenMP may give fewer threads than asked for; then one does several shares.
+    bool first = true;
 #pragma omp for schedule(static, 1)
     for (int t = 0; t < threads; t++) try {
         Buffers& mine = buffers_of_thread(model);
@@ -84,8 +89,11 @@ void compute(const Model& model, const List& list, const int* kinds, int local, 
         part.energy = &energy;
         if (out.virial) part.virial = virial;
         if (threads > 1) {
-          if (out.forces) forces[t] = part.forces = own(3, mine.forces);
-          if (out.atom_virials) virials[t] = part.atom_virials = own(6, mine.virials);
+          if (first && out.forces) forces[t] = own(3, mine.forces);
+          if (first && out.atom_virials) virials[t] = own(6, mine.virials);
+          if (out.forces) part.forces = mine.forces.data();
+          if (out.atom_virials) part.atom_virials = mine.virials.data();
+          first = false;
         }
         const int from = static_cast<int>(static_cast<std::int64_t>(count) * t / threads);
         const int to = static_cast<int>(static_cast<std::int64_t>(count) * (t + 1) / threads);

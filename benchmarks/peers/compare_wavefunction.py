@@ -6,8 +6,8 @@
 One after the other; set-up and compilation count. Huozi trains for six sevenths of the time and
 samples with a fresh seed in the rest. Of DeepQMC the mean over the last fifth of its training
 steps is taken, for which its walkers are drawn anew at each step. Nothing else should run
-meanwhile; a finished run is not repeated. Writes benchmarks/results/peers-wavefunction.json, and
-energy.png in the folder of each system.
+meanwhile; a finished run is not repeated. Writes benchmarks/results/peers-wavefunction.json, of
+which docs/wavefunction_table.py makes the table and the figure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-
-import matplotlib
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -71,22 +69,6 @@ def huozi(name: str, options: argparse.Namespace, folder: Path) -> dict:
     return found | {"course": course[:: max(1, len(course) // 200)]}
 
 
-def plot(rows: dict[str, dict], exact: float, path: Path) -> None:
-    """Energy above the exact one against seconds."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(layout="constrained")
-    for program, row in rows.items():
-        seconds = [second for second, _ in row["course"]]
-        above = [1e3 * (energy - exact) for _, energy in row["course"]]
-        axes.plot(seconds, above, ".", label=f"{program}, {len(seconds)} points")
-    axes.set(xlabel="Wall time (s)", ylabel="Energy above the exact one (mHa)", yscale="symlog")
-    axes.legend()
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-
-
 def main() -> None:
     """Both programs for every system."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -108,13 +90,16 @@ def main() -> None:
         folder = (options.out / name.replace(" ", "-")).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         rows = {"Huozi": huozi(name, options, folder), "DeepQMC": deepqmc(name, options, folder)}
-        plot(rows, SYSTEMS[name][2], folder / "energy.png")
         ours, theirs = rows["Huozi"], rows["DeepQMC"]
         if "energy_Ha" in theirs:
             error = (ours["stderr_Ha"] ** 2 + theirs["stderr_Ha"] ** 2) ** 0.5
             lower = (theirs["energy_Ha"] - ours["energy_Ha"]) / error
             rows["lower_by_joint_standard_errors"] = lower
-        systems[name] = rows | {"minutes": options.minutes, "quiet_machine": options.quiet}
+        systems[name] = rows | {
+            "exact_Ha": SYSTEMS[name][2],
+            "minutes": options.minutes,
+            "quiet_machine": options.quiet,
+        }
         save("peers-wavefunction", {"systems": systems}, sys.argv)
 
 

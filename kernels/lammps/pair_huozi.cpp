@@ -49,6 +49,12 @@ void PairHuozi::settings(int count, char** words) {
     error->all(FLERR, "pair_style huozi works in eV and Angstrom: put 'units metal' at the top of "
                "the input, found 'units {}'", update->unit_style);
   members.clear();
+  // The same style given again keeps this object: its types have no elements until pair_coeff.
+  if (allocated)
+    for (int i = 1; i <= atom->ntypes; i++)
+      for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;
+  if (deviation_file) fclose(deviation_file);
+  deviation_file = nullptr;
   every = 100;
   deviation_path = "model_devi.out";
   int i = 0;
@@ -148,9 +154,12 @@ void PairHuozi::init_style() {
                  "1 1' into the input");
   neighbor->add_request(this, NeighConst::REQ_FULL);
   if (members.size() > 1 && !deviation_file && comm->me == 0) {
-    deviation_file = fopen(deviation_path.c_str(), "w");
+    // A run that goes on, from a restart file for one, adds to what is there.
+    deviation_file = fopen(deviation_path.c_str(), update->ntimestep > 0 ? "a" : "w");
     if (!deviation_file)
       error->one(FLERR, "pair_style huozi: cannot write out_file {}", deviation_path);
+    fseek(deviation_file, 0, SEEK_END);
+    if (ftell(deviation_file) > 0) return;
     fprintf(deviation_file, "#%11s", "step");
     for (const char* name : {"max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f",
                              "avg_devi_f"})

@@ -197,9 +197,12 @@ def test_split_leaves_no_old_part(tmp_path, good):
         run(*words)
     run(*words, "--overwrite")
     assert sorted(p.name for p in out.iterdir()) == ["split.json", "train.extxyz", "valid.extxyz"]
-    with pytest.raises(ValueError, match=r"valid.extxyz is read, and would be removed"):
+    with pytest.raises(ValueError, match=r"valid.extxyz is read, and would be replaced"):
         run("split", out / "valid.extxyz", "--out", out, "--counts", "3,0,2", "--overwrite")
     assert len(read(out / "valid.extxyz")) == 5
+    with pytest.raises(ValueError, match=r"train.extxyz is read, and would be replaced"):
+        run("split", out / "train.extxyz", "--out", out, "--counts", "9,1", "--overwrite")
+    assert len(read(out / "train.extxyz")) == 55
 
 
 def test_split_options_are_checked(tmp_path, good):

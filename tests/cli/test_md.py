@@ -225,3 +225,12 @@ def test_relax_that_runs_out_of_steps_says_so(folder, tmp_path):
     assert result.exit_code == 1
     assert result.stdout.startswith("NOT relaxed after 1 steps")
     assert len(read(tmp_path / "r.extxyz")) == 4
+
+
+def test_masses_are_refused_not_dropped(folder, tmp_path):
+    atoms = bulk("Ar", a=5.4, cubic=True)
+    atoms.set_masses([39.95, 36.0, 39.95, 36.0])
+    write(tmp_path / "light.extxyz", atoms)
+    with pytest.raises(ValueError, match=r"gives 2 atoms masses of their own \(atom 1, Ar: 36 u\)"):
+        run("md", folder / "model.safetensors", tmp_path / "light.extxyz", "--out", tmp_path / "md")
+    assert not (tmp_path / "md").exists()

@@ -118,3 +118,12 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     wide = LennardJones(epsilon=0.01, sigma=3.4, cutoff=7.0, onset=4.5)
     with pytest.raises(ValueError, match=r"cutoff of 7\.0 Å, beyond the 5\.9 Å"):
         run_md(FIELDS[0], crystal(), config(), tmp_path, others=[wide])
+
+
+def test_other_models_are_not_mixed_with_those_before(tmp_path: Path) -> None:
+    short = config().model_copy(update={"steps": 20})
+    run_md(FIELDS[0], crystal(), short, tmp_path / "late")
+    run_md(FIELDS[0], crystal(), config(), tmp_path / "late", others=FIELDS[1:])
+    run_md(FIELDS[0], crystal(), short, tmp_path / "run", others=FIELDS[1:])
+    with pytest.raises(ValueError, match="holds a run with another ensemble"):
+        run_md(FIELDS[0], crystal(), config(), tmp_path / "run", others=FIELDS[2:])

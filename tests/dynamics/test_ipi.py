@@ -14,7 +14,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones as AseLennardJones
-from ase.calculators.socketio import SocketIOCalculator
+from ase.calculators.socketio import SocketClosed, SocketIOCalculator
 
 from huozi.dynamics import ForceFieldCalculator, serve_forces
 from huozi.potential.lennard_jones import LennardJones
@@ -86,6 +86,52 @@ def test_a_server_gets_energy_forces_and_stress_of_every_request():
     assert counts == [4]
 
 
+def from_xyz(atoms: Atoms) -> Atoms:
+    """The structure as a plain XYZ file holds it, as i-PI's do: no cell, not periodic."""
+    return Atoms(atoms.symbols, atoms.positions)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_the_cell_of_i_pi_repeats_unless_the_system_is_open(periodic):
+    name, atoms, reference = address(), crystal(), crystal()
+    reference.pbc = periodic
+    reference.calc = AseLennardJones(sigma=3.4, epsilon=0.0104, rc=6.5)
+    driver = threading.Thread(
+        target=serve_forces, args=(FIELD, from_xyz(atoms), name), kwargs={"periodic": periodic}
+    )
+    with SocketIOCalculator(unixsocket=name) as server:
+        driver.start()
+        atoms.calc = server
+        np.testing.assert_allclose(atoms.get_forces(), reference.get_forces(), atol=1e-9)
+        if periodic:
+            np.testing.assert_allclose(atoms.get_stress(), reference.get_stress(), atol=1e-11)
+        else:
+            assert not atoms.get_stress().any()
+    driver.join(timeout=20)
+
+
+def test_another_number_of_atoms_is_named():
+    name, found = address(), []
+
+    def drive() -> None:
+        try:
+            serve_forces(FIELD, crystal()[:30], name)
+        except ValueError as error:
+            found.append(str(error))
+
+    driver = threading.Thread(target=drive)
+    atoms = crystal()
+    with SocketIOCalculator(unixsocket=name) as server:
+        driver.start()
+        atoms.calc = server
+        with pytest.raises(SocketClosed):
+            atoms.get_potential_energy()
+    driver.join(timeout=20)
+    assert found == [
+        "i-PI moves 32 atoms, the structure given here has 30; give the file that i-PI starts from"
+    ]
+
+
 def test_without_a_server_the_error_says_where_it_looked():
     with pytest.raises(ConnectionError, match="/tmp/ipi_nobody"):
         serve_forces(FIELD, crystal(), "nobody", patience=0.0)
@@ -99,7 +145,7 @@ def test_i_pi_runs_a_path_of_four_beads(tmp_path):
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen([I_PI, "input.xml"], cwd=tmp_path, stdout=log, stderr=log)
     try:
-        count = serve_forces(FIELD, atoms, name)
+        count = serve_forces(FIELD, from_xyz(atoms), name)
         server.wait(timeout=60)
     finally:
         server.kill()

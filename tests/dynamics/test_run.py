@@ -339,3 +339,38 @@ def test_settings_come_from_a_file(tmp_path):
     path.write_text("- 1\n")
     with pytest.raises(ValueError, match="does not hold settings"):
         MDConfig.read(path)
+
+
+def test_a_wider_bound_lets_a_run_go_on(tmp_path):
+    """And a run that failed at its first step may begin with other settings."""
+    narrow = config(max_force=1e-3)
+    with pytest.raises(BlowUpError, match="step 0"):
+        run_md(ARGON, SYSTEM, narrow, tmp_path / "first")
+    other = config(timestep=2.0)
+    same(run_md(ARGON, SYSTEM, other, tmp_path / "first"), run_md(ARGON, SYSTEM, other))
+    run_md(ARGON, SYSTEM, config(steps=25), tmp_path / "second")
+    with pytest.raises(BlowUpError, match="max_temperature"):
+        run_md(ARGON, SYSTEM, config(max_temperature=20.0), tmp_path / "second")
+    wide = config(max_temperature=500.0)
+    same(run_md(ARGON, SYSTEM, wide, tmp_path / "second"), run_md(ARGON, SYSTEM, config()))
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    with (
+        RunFolder(tmp_path).alone(),
+        pytest.raises(ValueError, match="another process is at work"),
+    ):
+        run_md(ARGON, SYSTEM, config(steps=5), tmp_path)
+
+
+def test_a_run_goes_on_after_an_upgrade(tmp_path, monkeypatch):
+    """The same parameters in a file of another version; a setting that did not exist before."""
+    model = random_model((18,)).astype("float32")
+    short = {"steps": 2, "timestep": 0.1}
+    run_md(model, SYSTEM, config(**short), tmp_path)
+    stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del stored["config"]["thermostat_time"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(stored))
+    monkeypatch.setattr("huozi.potential.model.__version__", "99.0")
+    later = replace(model, metadata={"trained": "again"})
+    assert run_md(later, SYSTEM, config(**short | {"steps": 4}), tmp_path).steps_done == 2

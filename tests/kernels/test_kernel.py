@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from huozi import kernels
+from huozi.benchmark.run import usable_engines
 from huozi.potential import MomentConfig
 from huozi.systems import System
 from tests.potential.conftest import random_model
@@ -86,6 +88,14 @@ def test_same_numbers_with_other_instructions_and_threads(
         np.testing.assert_array_equal(other["forces"], on_two_threads["forces"])
 
 
+def test_fewer_threads_than_asked_for_do_all_the_work(
+    tmp_path: Path, on_two_threads: dict[str, np.ndarray]
+) -> None:
+    other = run_with(tmp_path, OMP_NUM_THREADS="2", OMP_THREAD_LIMIT="1")
+    np.testing.assert_array_equal(other["forces"], on_two_threads["forces"])
+    np.testing.assert_allclose(other["virial"], on_two_threads["virial"], rtol=1e-12)
+
+
 def test_auto_takes_the_kernel_for_single_precision_alone() -> None:
     model = random_model((1, 8))
     assert not model.uses_kernel()
@@ -93,6 +103,13 @@ def test_auto_takes_the_kernel_for_single_precision_alone() -> None:
     assert not replace(model.astype("float32"), engine="xla").uses_kernel()
     with pytest.raises(ValueError, match="float32"):
         replace(model, engine="kernel").uses_kernel()
+
+
+def test_only_engines_that_can_evaluate_a_model_are_timed() -> None:
+    double = random_model((1, 8))
+    single, atoms = double.astype("float32"), molecule("H2O")
+    assert {"kernel", "xla"} == set(usable_engines(single, atoms)) - {"lammps"}
+    assert usable_engines(double, atoms) == ("xla",), "no cell for LAMMPS either"
 
 
 def test_a_first_layer_as_wide_as_the_descriptor_is_refused() -> None:

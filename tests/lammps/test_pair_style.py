@@ -191,6 +191,17 @@ def test_mistakes_are_named(
     assert message in said
 
 
+def test_the_style_given_again_wants_its_elements_again(tmp_path: Path, models: list[Path]) -> None:
+    style, elements = f"huozi {' '.join(map(str, models))} out_freq 1", "pair_coeff * * H O"
+    again = f"fix 1 all nve\nrun 1\npair_style {style} out_file more.out\n"
+    done = run(tmp_path, CASES["gas"], style, 1, f"{again}run 1")
+    assert "All pair coeffs are not set" in done.stdout + done.stderr
+    done = run(tmp_path, CASES["gas"], style, 1, f"{again}{elements}\nrun 1\nrun 1")
+    assert done.returncode == 0, done.stdout
+    steps = [np.loadtxt(tmp_path / name)[:, 0] for name in ("model_devi.out", "more.out")]
+    assert [s.astype(int).tolist() for s in steps] == [[0, 1], [1, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"units": "real"}, "units metal"), ({"newton": "off"}, "needs 'newton on'")],

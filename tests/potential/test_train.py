@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from safetensors.numpy import load_file
 
 from huozi.arrays import jax
 from huozi.potential import Model, TrainConfig, TrainResult, evaluate, load_model, train
@@ -22,9 +24,10 @@ from huozi.potential.architectures import init
 from huozi.potential.batch import prepare
 from huozi.potential.deeppot_settings import DeepPotConfig, SeAConfig
 from huozi.potential.optimize import energy_weight_from_data, noise_from_data, unit_noise
-from huozi.systems import Dataset, Labels, System
+from huozi.potential.problem import hold_out
+from huozi.systems import Dataset, Frame, Labels, System
 from huozi.workflow import RunFolder
-from tests.potential.conftest import SMALL, morse_frames
+from tests.potential.conftest import SMALL, morse_frames, random_model
 
 RANGE = SMALL.model_copy(update={"cutoff": 2.4})
 """Sees as far as the energy of `morse_frames` reaches."""
@@ -257,3 +260,113 @@ def test_settings_name_every_mistake(tmp_path: Path) -> None:
         TrainConfig.read(path)
     assert "budget" in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def lone(element: int, energy: float) -> Frame:
+    system = System(np.array([element]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool))
+    return Frame(system, Labels(energy), f"alone#{element}")
+
+
+def test_frames_that_tell_of_an_element_are_not_held_out() -> None:
+    """Isolated atoms, and the only frame with an element, whatever the seed."""
+    argon = list(morse_frames(12))
+    mixed = replace(argon[0].system, species=np.where(np.arange(len(argon[0])) == 0, 10, 18))
+    data = Dataset((*argon, replace(argon[0], system=mixed), lone(18, -1.0), lone(10, -2.0)))
+    for seed in range(20):
+        parts = hold_out(data, TrainConfig(seed=seed, valid_fraction=0.4))
+        assert (len(parts.train), len(parts.valid)) == (9, 6)
+        assert set(parts.indices["valid"]) <= set(range(12))
+        assert parts.train.elements == (10, 18)
+    with pytest.raises(ValueError, match="every frame is needed for training"):
+        hold_out(Dataset((lone(18, -1.0), lone(10, -2.0))), TrainConfig())
+
+
+def test_isolated_atoms_do_not_make_the_energies_wide() -> None:
+    frames = list(morse_frames(12))
+    alone = energy_weight_from_data(prepare(Dataset(tuple(frames)), (18,), (0.7,), SMALL))
+    beside = Dataset((*frames, lone(18, 0.7)))
+    assert energy_weight_from_data(prepare(beside, (18,), (0.7,), SMALL)) == alone
+
+
+def test_a_checkpoint_holds_the_coordinates_of_its_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine would whiten otherwise, by signs for one; the resumed run does not."""
+    whole = train(morse_frames(12), tmp_path / "whole", QUICK)
+    module = importlib.import_module("huozi.potential.train")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(event: dict[str, object]) -> None:
+        if event["event"] == "progress" and event["step"] == 40:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(morse_frames(12), tmp_path / "run", QUICK, report=stop)
+    found = module.scaling_from_data
+
+    def mirrored(*given: object) -> dict[str, object]:
+        scaling = found(*given)
+        return scaling | {"whitening": -scaling["whitening"]}
+
+    monkeypatch.setattr(module, "scaling_from_data", mirrored)
+    train(morse_frames(12), tmp_path / "run", QUICK)
+    resumed = load_model(tmp_path / "run")
+    assert jax.tree.all(jax.tree.map(np.array_equal, resumed.params, whole.model.params))
+
+
+def test_a_loss_that_is_not_finite_spares_the_last_checkpoint(tmp_path: Path) -> None:
+    """The step after the divergence writes no checkpoint, or the run could never go on."""
+    config = QUICK.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ValueError, match="the loss is not finite near step"):
+        train(morse_frames(12), tmp_path, config)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    if checkpoint.exists():
+        tensors = load_file(checkpoint)
+        assert all(np.isfinite(x).all() for x in tensors.values() if x.dtype.kind == "f")
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path).alone(),
+        pytest.raises(ValueError, match=f"another process is at work in {tmp_path}"),
+    ):
+        train(morse_frames(12), tmp_path, QUICK)
+
+
+def test_a_trunk_may_have_its_elements_in_another_order(tmp_path: Path) -> None:
+    """As models of deepmd-kit have them."""
+    frames = []
+    for frame in morse_frames(12):
+        species = np.where(np.arange(len(frame)) % 2, 18, 10)
+        frames.append(replace(frame, system=replace(frame.system, species=species)))
+    model = random_model((18, 10), RANGE).astype("float32")
+    model.save(tmp_path / "base.safetensors")
+    config = TrainConfig(trunk=tmp_path / "base.safetensors", steps=2, batch_atoms=16)
+    result = train(Dataset(tuple(frames)), tmp_path / "run", config)
+    assert result.model.elements == (18, 10)
+    np.testing.assert_array_equal(result.model.params["mix"], model.params["mix"])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ({"name": "deeppot", "descriptors": [{"name": "se_e2_a", "neuron": [4, 8]}]}, "axis"),
+        (
+            {"name": "deeppot", "descriptors": [{"name": "se_e2_r", "cutoff": 4, "onset": 4}]},
+            "below the cutoff",
+        ),
+        ({"name": "deeppot", "nodes": 3}, "0 or more than 5"),
+        ({"name": "moment", "hidden": [0]}, "hidden"),
+    ],
+)
+def test_impossible_sizes_are_refused(architecture: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.read(None, {"architecture": architecture})
+
+
+def test_there_are_no_more_partners_than_channels(tmp_path: Path) -> None:
+    few = RANGE.model_copy(update={"channels": 3, "partners": 8})
+    config = QUICK.model_copy(update={"architecture": few, "steps": 2})
+    assert train(morse_frames(6), tmp_path, config).steps == 2

@@ -25,7 +25,7 @@ def every_figure():
     yield report.radial_distributions(
         {"O-H": {"this run": BAND, "reference": BAND}, "O-O": {"a": BAND}}
     )
-    yield report.mean_squared_displacements({"O": BAND}, (1.0, 5.0, 0.1, 0.2))
+    yield report.mean_squared_displacements({"O": BAND}, {"O": (1.0, 5.0, 0.1, 0.2)})
     yield report.vibrational_spectrum({"all": BAND, "H": BAND})
     yield report.angle_distributions({"H-O-H": {"this run": BAND}})
 

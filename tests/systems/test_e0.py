@@ -87,3 +87,9 @@ def test_what_is_isolated():
 def test_no_energies():
     with pytest.raises(ValueError, match="no frame has an energy"):
         fit_e0(Dataset((frame([1], None), frame([1], float("nan")))))
+
+
+def test_the_other_elements_are_fitted_beside_given_ones():
+    data = Dataset((frame([1, 1, 8], -20.0), frame([1, 1, 8], -20.0)))
+    assert fit_e0(data, {1: -1.0}) == {1: -1.0, 8: pytest.approx(-18.0)}
+    assert fit_e0_details(data, {1: -1.0}).isolated == ()

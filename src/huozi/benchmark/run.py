@@ -16,7 +16,8 @@ import numpy as np
 
 from huozi import kernels, lammps
 from huozi.benchmark.cost import model_cost
-from huozi.potential import load_model
+from huozi.potential import Model, load_model
+from huozi.potential.architectures import kernel_refusal
 from huozi.systems import System
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def benchmark(
         Model file, or the run folder that holds it.
     atoms : ase.Atoms
     engines : tuple of {"kernel", "xla", "lammps"}, optional
-        All that are installed by default.
+        All that are installed and can evaluate this model by default.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def benchmark(
     peak = kernels.machine_peak(threads)[0] if kernels.is_available() else None
     cost = model_cost(loaded, System.from_atoms(atoms))
     found = []
-    for engine in engines or installed_engines():
+    for engine in engines or usable_engines(loaded, atoms):
         with TemporaryDirectory(prefix="huozi-benchmark-") as folder:
             steps = _steps(engine, len(atoms))
             seconds, memory = _time_engine(engine, path, atoms, steps, threads, Path(folder))
@@ -164,6 +165,14 @@ def installed_engines() -> tuple[str, ...]:
     """Those that can run here."""
     ready = {"kernel": kernels.is_available(), "xla": True, "lammps": lammps.is_ready()}
     return tuple(engine for engine in ENGINES if ready[engine])
+
+
+def usable_engines(model: Model, atoms: Atoms) -> tuple[str, ...]:
+    """Of the installed engines those that can evaluate a model, and a structure."""
+    single = model.uses_kernel()
+    in_lammps = kernel_refusal(model.config, model.params) is None and atoms.cell.rank == 3
+    ready = {"kernel": single, "xla": True, "lammps": in_lammps}
+    return tuple(engine for engine in installed_engines() if ready[engine])
 
 
 def _steps(engine: str, atoms: int) -> int:

@@ -54,7 +54,7 @@ def analyse_command(
 ) -> None:
     """Compute observables of a run: structure, diffusion, vibrations, averages.
 
-    Every number has a standard error from block averages. Writes analysis.json, the figures
+    Averages have standard errors, from blocks. Writes analysis.json, the figures
     (SVG and PNG) and a self-contained report.html.
 
     Example: `huozi analyse run --reference data/test --pair O-O --pair O-H --skip 1`

@@ -207,11 +207,11 @@ def split(
     # Frames of an old part that is now empty may be in another part: it must not stay.
     stale = [place for name, place in places.items() if name not in names and place in taken]
     read_from = {Path(frame.source.rpartition("#")[0]).resolve() for frame in dataset}
-    for place in stale:
+    for place in taken:
         if place.resolve() in read_from:
             raise ValueError(
-                f"{place} is read, and would be removed as a part that is now empty; choose "
-                "another folder with --out"
+                f"{place} is read, and would be replaced by a part of itself; choose another "
+                "folder with --out"
             )
     for place in stale:
         place.unlink()

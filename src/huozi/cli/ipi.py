@@ -27,10 +27,15 @@ def ipi(
     host: Annotated[str, typer.Option(help="Without --socket: where i-PI runs.")] = "localhost",
     port: Annotated[int, typer.Option(help="Without --socket: i-PI's port.")] = 31415,
     patience: Annotated[float, typer.Option(help="Seconds to wait for i-PI.")] = 60.0,
+    open_system: Annotated[
+        bool,
+        typer.Option("--open", help="A molecule alone: i-PI's cell does not repeat."),
+    ] = False,
 ) -> None:
     """Serve energies and forces to i-PI, which then moves the atoms (path integrals and more).
 
-    Start i-PI first; several drivers share the beads of a path. See docs/ipi.md.
+    Start i-PI first; several drivers share the beads of a path. The cell that i-PI sends repeats
+    unless --open is given. See docs/ipi.md.
 
     Example: huozi ipi water start.extxyz --socket water
     """
@@ -51,5 +56,7 @@ def ipi(
         def report(count: int) -> None:
             display.update(task, completed=count)
 
-        count = serve_forces(force_field, atoms, socket, host, port, patience, report)
+        count = serve_forces(
+            force_field, atoms, socket, host, port, patience, report, not open_system
+        )
     typer.echo(f"i-PI is done after {count} evaluations")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MODEL_HELP = "Model file, or the run folder of `huozi train`."
 STRUCTURE_HELP = "Any structure ASE reads; FILE@3 is its fourth frame, the last is the default."
+OTHER_MASS = 0.01
+"""Masses that differ by a larger part from the standard are not rounding: isotopes, for one."""
 JSON_HELP = "Print one JSON object and nothing else."
 
 
@@ -111,6 +113,7 @@ def md(
     settings = MDConfig.read(config, {k: v for k, v in given.items() if v is not None})
     atoms = read_structure(structure)
     refuse_constraints(atoms, structure)
+    refuse_masses(atoms, structure)
     velocities = structure_velocities(atoms, structure) if keep_velocities else None
     chosen = parse_engine(engine)
     first, *others = [replace(m, engine=chosen) for m in load_ensemble(model).members]
@@ -222,6 +225,23 @@ def refuse_constraints(atoms: Atoms, source: str) -> None:
     )
 
 
+def refuse_masses(atoms: Atoms, source: str) -> None:
+    """Refuse a structure with masses of its own, which would be dropped."""
+    import numpy as np
+    from ase.data import atomic_masses
+
+    given, standard = atoms.get_masses(), atomic_masses[atoms.numbers]
+    other = np.flatnonzero(np.abs(given - standard) > OTHER_MASS * standard)
+    if len(other):
+        first = int(other[0])
+        raise ValueError(
+            f"{source} gives {len(other)} atoms masses of their own (atom {first}, "
+            f"{atoms.symbols[first]}: {given[first]:.4g} u), but `huozi md` moves all atoms with "
+            "the standard masses of their elements: remove the masses from the file, or use ASE's "
+            "dynamics with huozi.dynamics.ForceFieldCalculator"
+        )
+
+
 def parse_engine(text: str) -> Engine:
     """Refuse what is no engine."""
     if text not in ("auto", "kernel", "xla"):
@@ -279,6 +299,7 @@ def _write_structure(result: Any, out: Path) -> None:
 def _report_md(result: MDResult, config: MDConfig, as_json: bool) -> None:
     """Print the averages over the run."""
     from huozi.dynamics.observables import block_average
+    from huozi.report import value_with_error
 
     labels = {
         "temperature_K": "temperature, K",
@@ -294,11 +315,16 @@ def _report_md(result: MDResult, config: MDConfig, as_json: bool) -> None:
         "time_ps": config.steps * config.timestep / 1000,
         "ns_per_day": _number(result.ns_per_day),
     }
+    short: list[str] = []
     for name in labels:
         values = result.thermo[name]
         if len(values) >= 16 and math.isfinite(values[0]):
             average = block_average(values)
             numbers[name], numbers[f"{name}_error"] = average.mean, average.error
+            if not average.converged:
+                short.append(name)
+    if short:
+        numbers["too_short_for_the_error"] = short
     if as_json:
         typer.echo(json.dumps(numbers))
         return
@@ -306,16 +332,10 @@ def _report_md(result: MDResult, config: MDConfig, as_json: bool) -> None:
     typer.echo(f"{done}; {numbers['time_ps']:g} ps of {len(result.system)} atoms in {result.out}")
     for name, label in labels.items():
         if name in numbers:
-            typer.echo(f"{label:<24}{_with_error(numbers[name], numbers[f'{name}_error'])}")
+            value = value_with_error(numbers[name], numbers[f"{name}_error"])
+            mark = " (run too short for the error)" if name in short else ""
+            typer.echo(f"{label:<24}{value}{mark}")
     typer.echo(f"next: huozi analyse {result.out}")
-
-
-def _with_error(mean: float, error: float) -> str:
-    """Write a mean with as many decimals as its error has two digits."""
-    if error == 0:
-        return f"{mean:.6g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _number(value: float) -> float | None:

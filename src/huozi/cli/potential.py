@@ -42,7 +42,8 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML or JSON file of settings; see docs/handbook.md.")
+        Path | None,
+        typer.Option(help="YAML or JSON file of settings, as in the config.yaml of a run."),
     ] = None,
     trunk: Annotated[
         Path | None,
@@ -88,12 +89,14 @@ def train(
         "devices": devices,
     }
     overrides: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
+    if budget is not None:
+        if steps is not None:
+            raise ValueError("--budget and --steps contradict each other; give one of them")
+        overrides["steps"] = None  # those of a file of settings
     held_out = None
     if len(data) == 1 and is_deepmd_input(data[0]):
         if config is not None:
             raise ValueError(f"{data[0]} holds settings itself; give options, but no --config")
-        if budget is not None:
-            overrides.setdefault("steps", None)
         settings, dataset, held_out, ignored = read_deepmd_input(data[0], overrides)
         typer.echo(f"{data[0]}: read; without a counterpart here, and ignored:", err=True)
         typer.echo("\n".join(f"  {line}" for line in ignored) or "  nothing", err=True)

@@ -74,5 +74,5 @@ def time_step(system: System) -> float:
 
 
 def frame_interval(timestep: float) -> int:
-    """Return the steps between frames: 4 fs with hydrogen, 8 fs without, for vibrations."""
-    return 8 if timestep < 2 else 4
+    """Return the steps between frames that resolve vibrations: 4, 6 or 8 fs (`time_step`)."""
+    return {0.5: 8, 1.0: 6}.get(timestep, 4)

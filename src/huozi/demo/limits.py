@@ -32,7 +32,7 @@ def of(story: Story) -> list[str]:
             "The data have no stress or virial, so the pressure was never trained on; do not "
             "trust it further than the forces imply."
         )
-    if is_water(story.system) and abs(config.temperature - 298) < 5 and story.system.pbc.all():
+    if box_is_told(story):
         edge = story.system.volume ** (1 / 3)
         gain = yeh_hummer_correction(config.temperature, water.VISCOSITY, edge) * CM2_S * 1e5
         texts.append(
@@ -41,8 +41,24 @@ def of(story: Story) -> list[str]:
             "the diffusion coefficient (Yeh & Hummer, J. Phys. Chem. B 108, 15873 (2004)); its "
             "own viscosity takes a longer run."
         )
+    if ambient(story):
         texts.append(water.SOURCES)
     return texts
+
+
+def ambient(story: Story) -> bool:
+    """Whether experiments on liquid water may stand beside the simulation."""
+    density = story.summary["start"]["density_g_cm3"]
+    return (
+        is_water(story.system)
+        and density is not None
+        and water.DENSITY[0] <= density <= water.DENSITY[1]
+    )
+
+
+def box_is_told(story: Story) -> bool:
+    """Whether what the box does to diffusion can be told: the viscosity is that at 298 K."""
+    return ambient(story) and abs(story.config.temperature - 298) < 5
 
 
 def reference(story: Story) -> str:

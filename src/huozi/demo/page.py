@@ -7,13 +7,14 @@ import platform
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_masses, atomic_numbers
 
 from huozi import __version__, report
 from huozi.demo import limits, water
 from huozi.demo.data import is_water
 from huozi.demo.story import Story, machine
 from huozi.dynamics.observables.analysis import REFERENCE, RUN
-from huozi.dynamics.observables.analysis_page import VIEWER_FRAMES, figures, summary_rows
+from huozi.dynamics.observables.analysis_page import figures, summary_rows, viewer_frames
 from huozi.report import Page, value_with_error
 
 STORY_CORE_HOURS = "2·10⁸ core hours"
@@ -88,29 +89,17 @@ def core_hours(story: Story) -> float:
     return sum(story.seconds.values()) * (machine()["cores"] or 1) / 3600
 
 
-def ambient(story: Story) -> bool:
-    """Whether experiments on liquid water may stand beside the simulation."""
-    density = story.summary["start"]["density_g_cm3"]
-    return (
-        is_water(story.system)
-        and density is not None
-        and water.DENSITY[0] <= density <= water.DENSITY[1]
-    )
-
-
 def diffusion_rows(story: Story) -> list[list[str]]:
     """Diffusion of the heaviest element, which moves as its molecule does."""
     found = story.analysis.numbers.get("diffusion_1e-5_cm2_s", {})
     if not found:
         return []
-    element = "O" if is_water(story.system) else next(iter(found))
+    element = max(found, key=lambda symbol: atomic_masses[atomic_numbers[symbol]])
     value = value_with_error(found[element]["value"], found[element]["error"])
-    experiment = water.diffusion(story.config.temperature) if ambient(story) else None
-    text = (
-        ""
-        if experiment is None
-        else f"{experiment:.2f}, experiment; the box takes some off, see below"
-    )
+    experiment = water.diffusion(story.config.temperature) if limits.ambient(story) else None
+    text = "" if experiment is None else f"{experiment:.2f}, experiment"
+    if text and limits.box_is_told(story):
+        text += "; the box takes some off, see below"
     return [[f"Diffusion coefficient of {element}", f"({value})·10⁻⁵ cm²/s", text]]
 
 
@@ -121,7 +110,7 @@ def peak_rows(story: Story) -> list[list[str]]:
         if pair.split("-")[0] != pair.split("-")[1] or pair == "H-H":
             continue
         texts = [f"{peak(curves[REFERENCE])}, reference"] if REFERENCE in curves else []
-        if pair == "O-O" and ambient(story) and 285 <= story.config.temperature <= 305:
+        if pair == "O-O" and limits.ambient(story) and 285 <= story.config.temperature <= 305:
             texts.append(f"{water.OXYGEN_PEAK}, experiment")
         rows.append([f"Peak of g(r), {pair}", peak(curves[RUN]), "; ".join(texts)])
     return rows
@@ -189,9 +178,8 @@ def course(story: Story, key: str) -> tuple[Any, Any]:
 
 def add_trajectory(page: Page, story: Story) -> None:
     """3D view."""
-    frames, step = story.analysis.run.trajectory, story.analysis.run.time_step
-    stride = max(1, math.ceil(len(frames) / VIEWER_FRAMES))
-    shown = [frames[index] for index in range(0, len(frames), stride)]
+    shown, stride = viewer_frames(story.analysis.run.trajectory)
+    step = story.analysis.run.time_step
     page.add_section("The simulation")
     page.add_viewer(shown, "", step and step * stride / 1e3)
 

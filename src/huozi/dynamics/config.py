@@ -33,7 +33,8 @@ class MDConfig(BaseModel):
     )
     thermostat: Literal["csvr", "langevin", "nose-hoover"] = Field(
         "csvr",
-        description="nvt: csvr (stochastic velocity rescaling), langevin or nose-hoover.",
+        description="nvt: csvr (stochastic velocity rescaling), langevin (slows diffusion down) or "
+        "nose-hoover.",
     )
     thermostat_time: float = Field(
         100.0, gt=0, description="Time constant of the thermostat, fs (langevin: 1/friction)."
@@ -99,6 +100,10 @@ class MDConfig(BaseModel):
             )
         if self.ensemble != "npt" and self.pressure != 0:
             raise ValueError(f"a pressure needs ensemble npt; found {self.ensemble}")
+        if self.ensemble != "npt" and self.cell != "isotropic":
+            raise ValueError(f"cell {self.cell} needs ensemble npt; found {self.ensemble}")
+        if self.ensemble == "nve" and self.thermostat != "csvr":
+            raise ValueError(f"nve has no thermostat; found thermostat {self.thermostat}")
         if self.max_displacement >= self.skin / 2:
             raise ValueError(
                 f"max_displacement ({self.max_displacement} Å) must be below half the skin "

@@ -25,6 +25,7 @@ def serve_forces(
     port: int = 31415,
     patience: float = 60.0,
     report: Callable[[int], None] | None = None,
+    periodic: bool = True,
 ) -> int:
     """Answer i-PI's requests for energy, forces and virial until it says that it is done.
 
@@ -43,6 +44,9 @@ def serve_forces(
         Seconds to wait for i-PI to open its socket.
     report : callable, optional
         Called with the number of evaluations after each.
+    periodic : bool
+        Whether the cell that i-PI sends repeats. Files of i-PI do not say it, so `atoms` need not;
+        some periodic directions of theirs (a slab) are kept.
 
     Returns
     -------
@@ -53,11 +57,14 @@ def serve_forces(
     ------
     ConnectionError
         If nobody listens there in time.
+    ValueError
+        If i-PI has another number of atoms.
 
     Source: Kapil et al., Comput. Phys. Commun. 236, 214 (2019), doi:10.1016/j.cpc.2018.09.020;
     ASE keeps the protocol.
     """
     atoms = atoms.copy()
+    atoms.pbc = (atoms.pbc if atoms.pbc.any() else True) if periodic else False
     atoms.calc = ForceFieldCalculator(force_field, skin=SKIN)
     count = 0
     with _connect(socket, host, port, patience) as connection:
@@ -68,6 +75,11 @@ def serve_forces(
                 protocol.sendmsg(state)
             elif message == "POSDATA":
                 cell, _, positions = protocol.recvposdata()
+                if len(positions) != len(atoms):
+                    raise ValueError(
+                        f"i-PI moves {len(positions)} atoms, the structure given here has "
+                        f"{len(atoms)}; give the file that i-PI starts from"
+                    )
                 atoms.set_cell(cell)
                 atoms.positions = positions
                 answer, state = _forces(atoms), "HAVEDATA"

@@ -38,6 +38,7 @@ from huozi.dynamics.start import (
     check_others,
     check_system,
     claim_folder,
+    digest_of_force_fields,
     fingerprint,
     first_state,
     make_bounds,
@@ -139,14 +140,19 @@ def run_md(
         With a higher limit the same call goes on.
     ValueError
         If the system does not fit the ensemble or the force field, if the folder holds a run with
-        another configuration, or if a deviation is limited but there are no `others`.
+        another configuration or another process works in it, or if a deviation is limited but there
+        are no `others`.
     """
     if out is None:
         with tempfile.TemporaryDirectory(prefix="huozi-md-") as folder:
             result = run_md(force_field, system, config, folder, velocities, progress, others)
             return replace(result, out=None, _frames=result.trajectory)
-    run = _Run.prepare(force_field, system, config, Path(out), velocities, others)
-    return run.go(progress)
+    check_system(system, config, velocities)
+    check_others(force_field, others, config)
+    evaluate = force_field.bind(system.species)
+    with RunFolder(Path(out)).alone():
+        run = _Run.prepare(force_field, evaluate, system, config, Path(out), velocities, others)
+        return run.go(progress)
 
 
 @dataclass
@@ -170,6 +176,7 @@ class _Run:
     def prepare(
         cls,
         force_field: ForceField,
+        evaluate: Evaluate,
         system: System,
         config: MDConfig,
         out: Path,
@@ -177,14 +184,15 @@ class _Run:
         others: Sequence[ForceField],
     ) -> _Run:
         """Check the input against the folder and stand at its checkpoint or at the start."""
-        check_system(system, config, velocities)
-        check_others(force_field, others, config)
         integrator = make_integrator(config, len(system))
-        evaluate = force_field.bind(system.species)
         folder = RunFolder(out)
         skin, cutoff = config.skin, force_field.cutoff
         table = build_table(system.positions, system.cell, system.pbc, cutoff, skin)
-        checkpoint = claim_folder(folder, config, fingerprint(evaluate, system, velocities))
+        members = [other.bind(system.species) for other in others]
+        inputs = fingerprint(evaluate, system, velocities)
+        if members:
+            inputs["ensemble"] = digest_of_force_fields(members)
+        checkpoint = claim_folder(folder, config, inputs)
         bounds = make_bounds(config, system)
         if checkpoint is not None:
             state, width = checkpoint
@@ -199,7 +207,7 @@ class _Run:
             config=config,
             integrator=integrator,
             evaluate=evaluate,
-            others=[other.bind(system.species) for other in others],
+            others=members,
             bounds=bounds,
             cutoff=cutoff,
             state=state,
@@ -344,7 +352,8 @@ class _Run:
         raise BlowUpError(
             f"the simulation blew up at step {step} ({step * self.config.timestep:g} fs, after "
             f"frame {frame}): {what}; the last good state is in {last_good}. Try a shorter time "
-            f"step, or relax the structure first; if neither helps the force field is at fault"
+            f"step, relax the structure first, or give a wider bound and go on; if none of it "
+            "helps the force field is at fault"
         )
 
     def _result(self, done: int, speed: float) -> MDResult:

@@ -38,7 +38,10 @@ Array = NDArray[Any]
 MOST_ROWS, MOST_FRAMES = 100, 50
 _FRAME_BYTES = 8_000_000
 
-FREE = ("steps", "deviation_every", "deviation_limit", "deviation_frames")
+FREE = (
+    *("steps", "deviation_every", "deviation_limit", "deviation_frames"),
+    *("max_temperature", "max_force", "max_displacement", "max_volume_ratio"),
+)
 """Settings that a run may be continued with other values of: they do not change its course."""
 
 
@@ -89,16 +92,18 @@ def check_others(force_field: ForceField, others: Sequence[ForceField], config: 
 
 
 def fingerprint(evaluate: Evaluate, system: System, velocities: Array | None) -> dict[str, str]:
-    """Digests of what a run starts from besides its configuration.
-
-    The compiled kernel holds the parameters of its models and names them by a digest.
-    """
+    """Digests of what a run starts from besides its configuration."""
     start = [system.species, system.positions, system.cell, system.pbc]
     if velocities is not None:
         start.append(np.asarray(velocities, float))
-    held = getattr(getattr(evaluate, "func", None), "digest", "")
-    parameters = [*jax.tree.leaves(evaluate), np.frombuffer(held.encode(), np.uint8)]
-    return {"force_field": _digest(parameters), "structure": _digest(start)}
+    return {"force_field": digest_of_force_fields([evaluate]), "structure": _digest(start)}
+
+
+def digest_of_force_fields(evaluations: Sequence[Evaluate]) -> str:
+    """Digest of parameters; the compiled kernel holds its models' and names them by a digest."""
+    held = [getattr(getattr(each, "func", None), "digest", "") for each in evaluations]
+    leaves = [leaf for each in evaluations for leaf in jax.tree.leaves(each)]
+    return _digest([*leaves, np.frombuffer("".join(held).encode(), np.uint8)])
 
 
 def _digest(arrays: list[Any]) -> str:
@@ -127,9 +132,11 @@ def claim_folder(
     """
     wanted = {"verb": "md", "config": config.model_dump(), "inputs": inputs}
     path = folder.path / "config.yaml"
-    if path.exists():
-        _compare(path, wanted)
     checkpoint = load_checkpoint(folder.path / "checkpoint.npz")
+    frames = segments(folder.path / "trajectory")
+    if path.exists():
+        # Of a run that failed at its first step nothing is kept, so it may begin with others.
+        _compare(path, wanted if checkpoint or frames else {"config": {}, "inputs": {}})
     step = int(checkpoint[0].step) if checkpoint else -1
     if step > config.steps:
         raise ValueError(
@@ -138,7 +145,7 @@ def claim_folder(
     folder.write_config(wanted)
     for log in ("thermo.csv", FILE):
         cut_lines(folder.path / log, step)
-    for segment in segments(folder.path / "trajectory"):
+    for segment in frames:
         if int(segment.stem) > step:
             segment.unlink()
     return checkpoint
@@ -150,11 +157,15 @@ def _compare(path: Path, wanted: dict[str, Any]) -> None:
         raise ValueError(f"{path.parent} holds another kind of run; choose another folder")
     before = found.get("config", {})
     for name, value in wanted["config"].items():
-        if before.get(name) != value and name not in FREE:
-            what = f"{name} {before.get(name)}, not {value}"
+        # A setting that is newer than the run had its default then.
+        earlier = before.get(name, MDConfig.model_fields[name].default)
+        if earlier != value and name not in FREE:
+            what = f"{name} {earlier}, not {value}"
             raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
     for name, value in wanted["inputs"].items():
-        if found.get("inputs", {}).get(name) != value:
+        # A run may gain other models to compare with, but not change them.
+        earlier = found.get("inputs", {}).get(name, value if name == "ensemble" else None)
+        if earlier != value:
             what = f"another {name.replace('_', ' ')}"
             raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
 

@@ -6,11 +6,9 @@ place, walks the same way again, finds what had finished, and goes on with the r
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copyfile
@@ -316,11 +314,10 @@ def learn(settings: LearnSettings, out: str | Path, report: Report | None = None
         If the label engine or Parsl is missing.
     """
     folder = RunFolder(Path(out))
-    folder.path.mkdir(parents=True, exist_ok=True)
     # Each retraining compiles the same step again, in whichever process; XLA's cache saves that.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((folder.path / "jax-cache").resolve()))
     executor = (settings.executor, settings.workers, folder.path, settings.parsl_config)
-    with only_one(folder.path):
+    with folder.alone():
         starts = prepare_starts(settings, folder)
         with open_executor(*executor) as opened:
             runner = Runner(folder, opened, settings.timeout, report)
@@ -401,16 +398,3 @@ def prepare_starts(settings: LearnSettings, folder: RunFolder) -> list[Frame]:
     for k, frame in enumerate(frames):
         save([frame], folder.path / "start" / f"{k:03d}.extxyz")
     return frames
-
-
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold the folder of a run, so that two commands do not work in it at once."""
-    with (path / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is at work in {path}") from None
-        except OSError:  # a network file system without locks
-            pass
-        yield

@@ -6,10 +6,13 @@ Names and defaults are those of deepmd-kit 3.2 (its argument reference, "Trainin
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ase.data import atomic_numbers
 from pydantic import ValidationError
 
 from huozi.potential.settings import TrainConfig
@@ -90,6 +93,8 @@ def read_deepmd_input(path: str | Path, overrides: Tree | None = None) -> Deepmd
         seed = training.pop("seed", 0) or 0
         data, batch = _data(training, "training_data", path.parent, types)
         valid, _ = _data(training, "validation_data", path.parent, types)
+        if data is not None:
+            _number_by_data(architecture["descriptors"], types, data)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: not an input of deepmd-kit 3 ({type(error).__name__}: {error})"
@@ -175,6 +180,20 @@ def _descriptor(part: Tree) -> Tree:
     return found
 
 
+def _number_by_data(descriptors: list[Tree], types: list[str] | None, data: Dataset) -> None:
+    """Turn numbers of types in the input into those of the data's elements, by atomic number."""
+    for found in descriptors:
+        if not found["exclude"]:
+            continue
+        if types is None:
+            raise ValueError("exclude_types needs a type_map, which says what types are")
+        pairs = [[types[i] for i in pair] for pair in found["exclude"]]
+        place = {symbol: i for i, symbol in enumerate(data.symbols)}
+        found["exclude"] = [
+            [place[one], place[other]] for one, other in pairs if one in place and other in place
+        ]
+
+
 def _loss(loss: Tree) -> Tree:
     """Prefactors as ratios to that of the forces, which is 1 here: Adam does not see the scale."""
     if loss.pop("type", "ener") != "ener":
@@ -207,7 +226,18 @@ def _data(
     if not systems:
         return None, batch
     names = [systems] if isinstance(systems, str) else systems
-    return read([folder / system for system in names], type_map=types), batch
+    parts = [_system(folder / name, types) for name in names]
+    return reduce(operator.add, parts), batch
+
+
+def _system(path: Path, types: list[str] | None) -> Dataset:
+    """Read one entry; the types of a system that has a list of elements itself follow that."""
+    own = path / "type_map.raw"
+    if own.is_file() and types is not None:
+        symbols = own.read_text(encoding="utf-8").split()
+        if set(symbols) <= set(types) and all(s in atomic_numbers for s in symbols):
+            types = None
+    return read([path], type_map=types)
 
 
 def _batch_atoms(batch: Any, data: Dataset) -> int:

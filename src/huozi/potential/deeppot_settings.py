@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 Activation = Literal[
     "tanh", "relu", "relu6", "gelu", "gelu_tf", "sigmoid", "softplus", "silu", "linear"
@@ -20,7 +27,7 @@ class Neighbourhood(BaseModel):
 
     cutoff: float = Field(6.0, gt=0.5, le=30, description="Range, Å (rcut).")
     onset: float = Field(0.5, ge=0, description="Where the switch to zero begins, Å (rcut_smth).")
-    neuron: tuple[int, ...] = Field(
+    neuron: tuple[PositiveInt, ...] = Field(
         (25, 50, 100), min_length=1, description="Widths of the embedding network."
     )
     activation: Activation = "tanh"
@@ -37,6 +44,17 @@ class Neighbourhood(BaseModel):
         (), description="Pairs of elements, as numbers in the model, that do not see each other."
     )
     protection: float = Field(0.0, ge=0, description="Added to distances, Å (env_protection).")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.onset >= self.cutoff:
+            raise ValueError(f"onset ({self.onset} Å) must be below the cutoff ({self.cutoff} Å)")
+        axis = getattr(self, "axis", 1)
+        if axis > self.neuron[-1]:
+            raise ValueError(
+                f"axis ({axis}) is more than the last width of neuron ({self.neuron[-1]})"
+            )
+        return self
 
     @property
     def total(self) -> int:
@@ -118,7 +136,7 @@ class DeepPotConfig(BaseModel):
 
     name: Literal["deeppot"] = "deeppot"
     descriptors: tuple[Descriptor, ...] = Field((SeAConfig(),), min_length=1)
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[PositiveInt, ...] = Field(
         (240, 240, 240), min_length=1, description="Widths of the fitting network."
     )
     activation: Activation = "tanh"
@@ -139,6 +157,13 @@ class DeepPotConfig(BaseModel):
         description="Shortest distance of that expansion, Å; training takes 0.9 times "
         "the shortest of the data.",
     )
+
+    @field_validator("nodes")
+    @classmethod
+    def _none_or_enough(cls, nodes: int) -> int:
+        if 0 < nodes <= SPLINE_DEGREE:
+            raise ValueError(f"nodes must be 0 or more than {SPLINE_DEGREE}; found {nodes}")
+        return nodes
 
     @property
     def degree(self) -> int:

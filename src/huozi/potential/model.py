@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -110,8 +109,9 @@ class Model:
     @cached_property
     def _in_kernel(self) -> _KernelEvaluate:
         """The model in the kernel, handed over once: writing it out takes longer than a step."""
-        contents = self.to_bytes()
-        return _KernelEvaluate(kernels.load(contents), hashlib.sha256(contents).hexdigest())
+        header, tensors = self.file_parts()
+        del header["version"], header["metadata"]  # of the same force field after an upgrade
+        return _KernelEvaluate(kernels.load(self.to_bytes()), model_digest(header, tensors))
 
     def bind(self, species: Any) -> Any:
         """Return the evaluation for these atoms; see `huozi.neighbors.ForceField`."""

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from huozi.arrays import jax, jnp
 from huozi.potential.harmonics import MAX_DEGREE, degree_slices
@@ -35,12 +35,15 @@ class MomentConfig(BaseModel):
     degree: int = Field(3, ge=0, le=MAX_DEGREE, description="Largest angular degree l.")
     channels: int = Field(32, ge=1, description="Mixed channels K per degree.")
     partners: int = Field(8, ge=1, description="Channels K' that each channel is paired with.")
-    hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="Widths of the network.")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (128, 128), min_length=1, description="Widths of the network."
+    )
 
     @property
     def descriptor_size(self) -> int:
         """Number of invariants of an atom."""
-        return self.channels + (self.degree + 1) * self.channels * self.partners
+        partners = min(self.partners, self.channels)
+        return self.channels + (self.degree + 1) * self.channels * partners
 
 
 def whitening_matrices(samples: list[Any], degree: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from huozi.potential.moment import MomentConfig, descriptors, whitening_matrices
 from huozi.potential.muon import scale_by_muon
 from huozi.potential.parallel import summed_over_devices
 from huozi.potential.settings import TrainConfig
+from huozi.systems import is_isolated
 
 SAMPLE_ROWS = 4096
 SPREAD_FLOOR = 1e-3
@@ -66,7 +67,7 @@ def energy_weight_from_data(frames: Sequence[PreparedFrame]) -> tuple[float, flo
     energies = [
         (len(f.order), (f.frame.labels.energy - f.reference) / len(f.order))
         for f in frames
-        if f.frame.labels.energy is not None
+        if f.frame.labels.energy is not None and not is_isolated(f.frame)
     ]
     forces = [f.frame.labels.forces for f in frames if f.frame.labels.forces is not None]
     end = LARGEST_ENERGY_WEIGHT

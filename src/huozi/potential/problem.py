@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from ase.data import atomic_numbers
 
 from huozi.potential.batch import PreparedFrame, prepare
@@ -12,7 +13,7 @@ from huozi.potential.deeppot_training import fit_expansion
 from huozi.potential.metrics import Evaluator
 from huozi.potential.model import Model
 from huozi.potential.settings import TrainConfig
-from huozi.systems import Dataset, Split, data_digest, fit_e0, split
+from huozi.systems import Dataset, Split, data_digest, fit_e0, is_isolated, split
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,30 @@ def check_labels(dataset: Dataset) -> None:
 
 
 def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
-    """Split off random validation frames, the same ones for the same seed."""
+    """Split off random validation frames, the same ones for the same seed.
+
+    Isolated atoms, which tell the energies of the elements, and the last frame with an element are
+    needed in training.
+    """
     n = len(dataset)
     if n < 2:
         raise ValueError("a single frame leaves none for validation; give validation data")
     count = min(max(1, round(n * config.valid_fraction)), n - 1)
-    return split(dataset, counts=(n - count, count), seed=config.seed)
+    parts = split(dataset, counts=(n - count, count), seed=config.seed)
+    holds = dataset.count_matrix() > 0
+    left, held = holds.sum(axis=0), []
+    others = np.random.default_rng(config.seed).permutation(parts.indices["train"])
+    for i in map(int, (*parts.indices["valid"], *others)):
+        if len(held) < count and not is_isolated(dataset[i]) and (left > holds[i]).all():
+            held.append(i)
+            left = left - holds[i]
+    if not held:
+        raise ValueError(
+            "every frame is needed for training, as an isolated atom or the only frame with an "
+            "element; give validation data"
+        )
+    train = tuple(i for i in range(n) if i not in set(held))
+    return replace(parts, indices={"train": train, "valid": tuple(sorted(held)), "test": ()})
 
 
 def fit_architecture(
@@ -70,7 +89,7 @@ def check_trunk(trunk: Model, config: TrainConfig, dataset: Dataset) -> None:
     """Raise ValueError unless a model can lend its trunk to a training with these data."""
     if len(trunk.config.hidden) < 2:
         raise ValueError(f"trunk {config.trunk}: has one hidden layer, so all of it is trained")
-    if trunk.elements != dataset.elements:
+    if set(trunk.elements) != set(dataset.elements):
         raise ValueError(
             f"trunk {config.trunk}: knows {' '.join(trunk.symbols)}, the training data hold "
             f"{' '.join(dataset.symbols)}; they must have the same elements"
@@ -81,17 +100,20 @@ def check_trunk(trunk: Model, config: TrainConfig, dataset: Dataset) -> None:
         )
 
 
-def prepare_problem(dataset: Dataset, valid: Dataset, config: TrainConfig) -> Problem:
-    """Fit E0 and compute neighbours and moments of all frames."""
-    if any(f.labels.energy is not None for f in dataset):
-        energies = fit_e0(dataset)
-    else:
-        energies = dict.fromkeys(dataset.elements, 0.0)
+def prepare_problem(
+    dataset: Dataset, valid: Dataset, config: TrainConfig, trunk: Model | None = None
+) -> Problem:
+    """Fit E0 and compute neighbours and moments of all frames; elements are in a trunk's order."""
+    given = {}
     for symbol, value in (config.e0 or {}).items():
         if symbol not in atomic_numbers:
             raise ValueError(f"e0: {symbol!r} is not a chemical symbol")
-        energies[atomic_numbers[symbol]] = value
-    elements = dataset.elements
+        given[atomic_numbers[symbol]] = value
+    elements = dataset.elements if trunk is None else trunk.elements
+    if any(f.labels.energy is not None for f in dataset):
+        energies = fit_e0(dataset, given)
+    else:
+        energies = dict.fromkeys(elements, 0.0) | given
     e0 = tuple(float(energies[z]) for z in elements)
     return Problem(
         elements,

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,8 @@ def train(
     Raises
     ------
     ValueError
-        If the data cannot be trained on, the folder holds another run, or the loss diverges.
+        If the data cannot be trained on, the folder holds another run or another process works in
+        it, or the loss diverges.
     """
     started = time.perf_counter()
     config = config or TrainConfig()
@@ -157,11 +159,13 @@ def train(
     if trunk is not None:
         check_trunk(trunk, config, dataset)
     config = fit_architecture(config, dataset, valid, trunk)
-    problem = prepare_problem(dataset, valid, config)
-    trainer = Trainer(problem, config, folder, report, started, mesh, trunk)
-    trainer.restore()
-    trainer.run()
-    return trainer.result()
+    # Of several processes the first one writes.
+    with folder.alone() if is_first() else nullcontext():
+        problem = prepare_problem(dataset, valid, config, trunk)
+        trainer = Trainer(problem, config, folder, report, started, mesh, trunk)
+        trainer.restore()
+        trainer.run()
+        return trainer.result()
 
 
 def claim_folder(
@@ -234,10 +238,17 @@ class Trainer:
         self.started, self.mesh = started, mesh
         elements = len(problem.elements)
         raw = init(jax.random.key(config.seed), config.architecture, elements)
-        scaling = scaling_from_data(raw, problem.frames, config, elements)
-        self.energy_weight = config.energy_weight or energy_weight_from_data(problem.frames)
-        architecture = config.architecture
-        self.noise = descriptor_noise(config, problem.frames)
+        weight = config.energy_weight or energy_weight_from_data(problem.frames)
+        self.basis = self.stored_basis(
+            {
+                "scaling": scaling_from_data(raw, problem.frames, config, elements),
+                "energy_weight": np.array(weight),
+                "noise": np.array(descriptor_noise(config, problem.frames)),
+            }
+        )
+        scaling, architecture = self.basis["scaling"], config.architecture
+        self.energy_weight = tuple(self.basis["energy_weight"].tolist())
+        self.noise = float(self.basis["noise"])
         if trunk is None:
             self.fold = jax.jit(lambda raw: fold(raw, architecture, scaling))
         else:
@@ -275,6 +286,25 @@ class Trainer:
         """Wall time used by this run, earlier sessions included."""
         return self.earlier + time.perf_counter() - self.started
 
+    def stored_basis(self, basis: dict[str, Any]) -> dict[str, Any]:
+        """Return what the data gave when the run began; other machines would round it otherwise.
+
+        The parameters are in whitened coordinates and mean nothing in others.
+        """
+        if not self.checkpoint_path.exists():
+            return basis
+        old, structure = jax.tree.flatten(basis)
+        tensors = load_file(self.checkpoint_path)
+        try:
+            leaves = [tensors[f"basis-{i:02d}"] for i in range(len(old))]
+        except KeyError:
+            raise ValueError(
+                f"{self.checkpoint_path} is of an earlier version of Huozi; choose another folder, "
+                "or remove this one"
+            ) from None
+        restored: dict[str, Any] = jax.tree.unflatten(structure, leaves)
+        return restored | {"scaling": jax.tree.map(jnp.asarray, restored["scaling"])}
+
     def restore(self) -> None:
         """Continue from the last checkpoint, if there is one."""
         if not self.checkpoint_path.exists():
@@ -293,8 +323,11 @@ class Trainer:
         self.saved = time.perf_counter()
         if not is_first():
             return
+        self.finite_losses()
         leaves = jax.tree.leaves(self.learner)
         tensors = {f"{i:04d}": np.asarray(x) for i, x in enumerate(leaves)}
+        basis = jax.tree.leaves(self.basis)
+        tensors |= {f"basis-{i:02d}": np.asarray(x) for i, x in enumerate(basis)}
         state = json.dumps(vars(self.progress)).encode()
         tensors["progress"] = np.frombuffer(state, np.uint8)
         with atomic_path(self.checkpoint_path) as temporary:
@@ -377,16 +410,27 @@ class Trainer:
         left = max(self.config.budget - self.seconds(), per_step)
         progress.pace = agreed((1.0 - progress.done) * per_step / left)
 
+    def finite_losses(self) -> np.ndarray:
+        """Losses since the last validation.
+
+        Raises
+        ------
+        ValueError
+            If one is not finite; the last checkpoint is from before it.
+        """
+        values = np.array([float(x) for x in self.losses])
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"the loss is not finite near step {self.progress.step}; look at the data with "
+                "`huozi data check`, or lower learning_rate"
+            )
+        return values
+
     def validate(self) -> None:
         """Errors of the averaged weights on all validation frames; keep the best model."""
         progress, config = self.progress, self.config
-        values = np.array([float(x) for x in self.losses])
+        values = self.finite_losses()
         self.losses.clear()
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"the loss is not finite near step {progress.step}; look at the data with "
-                "`huozi data check`, or lower learning_rate"
-            )
         params = self.fold(gather(self.learner.averaged, self.mesh))
         metrics = self.problem.evaluator(params, config.architecture)
         score = self.score(metrics)

@@ -227,24 +227,25 @@ def calibration_curve(deviation: Sequence[float], error: Sequence[float], scale:
 
 
 def mean_squared_displacements(
-    curves: Mapping[str, Curve], fit: tuple[float, float, float, float] | None = None
+    curves: Mapping[str, Curve], fits: Mapping[str, tuple[float, float, float, float]]
 ) -> Figure:
-    """Mean squared displacement with error bands.
+    """Mean squared displacement with error bands, and the lines that were fitted to it.
 
     Parameters
     ----------
     curves : mapping
         Name such as an element to a curve, time in ps and MSD in Å^2.
-    fit : (start, stop, intercept, slope), optional
-        Line to draw: ps, ps, Å^2, Å^2/ps.
+    fits : mapping
+        Of a curve to the line to draw: start and stop in ps, intercept in Å^2, slope in Å^2/ps.
     """
     with style():
         figure = new_figure(height=3.4)
         (axes,) = figure.axes
         _draw_curves(axes, curves, CYCLE)
-        if fit is not None:
-            ends = np.array(fit[:2])
-            axes.plot(ends, fit[2] + fit[3] * ends, color=INK, linestyle="--", label="fit")
+        for number, (start, stop, intercept, slope) in enumerate(fits.values()):
+            ends = np.array([start, stop])
+            label = "" if number else "fit"
+            axes.plot(ends, intercept + slope * ends, color=INK, linestyle="--", label=label)
         axes.set(xlabel="Time (ps)", ylabel="Mean squared displacement (Å²)")
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
@@ -252,50 +253,42 @@ def mean_squared_displacements(
     return figure
 
 
-def vibrational_spectrum(
-    curves: Mapping[str, Curve], max_wavenumber: float | None = None
-) -> Figure:
+def vibrational_spectrum(curves: Mapping[str, Curve]) -> Figure:
     """Vibrational density of states with error bands.
 
     Parameters
     ----------
     curves : mapping
-        Name such as an element to a curve: cm^-1, and degrees of freedom per cm^-1.
-    max_wavenumber : float, optional
-        End of the axis, cm^-1; by default where 99.9 % of the first curve lies below.
+        Name such as an element to a curve: cm^-1, and degrees of freedom per cm^-1. The axis ends
+        where 99.9 % of the first one lies below.
     """
     x, y = next(iter(curves.values()))[:2]
-    if max_wavenumber is None:
-        share = np.cumsum(y) / max(np.sum(y), 1e-300)
-        max_wavenumber = 1.08 * float(x[min(int(np.searchsorted(share, 0.999)), len(x) - 1)])
+    share = np.cumsum(y) / max(np.sum(y), 1e-300)
+    end = 1.08 * float(x[min(int(np.searchsorted(share, 0.999)), len(x) - 1)])
     with style():
         figure = new_figure(height=3.2)
         (axes,) = figure.axes
         _draw_curves(axes, curves, (GREY, *CYCLE))
         axes.set(xlabel="Wavenumber (cm⁻¹)", ylabel="Density of states (per cm⁻¹)")
-        axes.set_xlim(0, max_wavenumber)
+        axes.set_xlim(0, end)
         axes.set_ylim(bottom=0)
         axes.legend()
     return figure
 
 
-def angle_distributions(
-    panels: Mapping[str, Mapping[str, Curve]], y_label: str = "Probability (per degree)"
-) -> Figure:
+def angle_distributions(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Angle distributions, one panel a triplet, with error bands.
 
     Parameters
     ----------
     panels : mapping
         Triplet such as "H-O-H" to curves by name, angle in degrees.
-    y_label : str
-        Of the distribution, with the unit.
     """
     with style():
         figure = _panel_figure(len(panels))
         for axes, (triplet, curves) in zip(figure.axes, panels.items()):
             _draw_curves(axes, curves)
-            axes.set(xlabel="Angle (°)", ylabel=y_label, title=triplet)
+            axes.set(xlabel="Angle (°)", ylabel="Probability (per degree)", title=triplet)
             axes.set_xlim(_occupied(curves))
             axes.set_ylim(bottom=0)
         figure.axes[0].legend()

@@ -1,7 +1,7 @@
 """Atoms, labels, data sets: reading, writing, checking, splitting."""
 
 from huozi.systems.checks import check
-from huozi.systems.e0 import fit_e0
+from huozi.systems.e0 import fit_e0, is_isolated
 from huozi.systems.finding import Finding
 from huozi.systems.frame import Dataset, Frame, Labels, System, weights_of_errors
 from huozi.systems.io import check_target, read, write
@@ -21,6 +21,7 @@ __all__ = [
     "data_digest",
     "fit_e0",
     "info",
+    "is_isolated",
     "read",
     "split",
     "weights_of_errors",

@@ -317,6 +317,9 @@ def write_deepmd(dataset: Dataset, path: Path) -> tuple[str, ...]:
         folder = path if len(groups) == 1 else path / name
         _write_system(folder, frames, dataset.symbols, periodic_all)
     kept_out = {k for f in dataset for k in (*f.info, *f.arrays)}
+    for name in ("energy_error", "forces_error"):
+        if any(getattr(f.labels, name) is not None for f in dataset):
+            kept_out.add(name)
     return tuple(f"deepmd/npy cannot hold {key!r}; it was left out" for key in sorted(kept_out))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class E0Fit:
     residuals: Array
 
 
-def fit_e0(dataset: Dataset) -> dict[int, float]:
+def fit_e0(dataset: Dataset, fixed: Mapping[int, float] | None = None) -> dict[int, float]:
     """Fit one energy per element to the energies per atom by least squares over compositions.
 
     Elements that occur as an isolated atom (one atom, open or with images beyond 8 Å) keep
@@ -45,6 +46,8 @@ def fit_e0(dataset: Dataset) -> dict[int, float]:
     ----------
     dataset : Dataset
         Frames without energy are passed over.
+    fixed : mapping of int to float, optional
+        Energies of some elements by atomic number, eV; the others are fitted beside them.
 
     Returns
     -------
@@ -56,10 +59,10 @@ def fit_e0(dataset: Dataset) -> dict[int, float]:
     ValueError
         If no frame has a finite energy.
     """
-    return fit_e0_details(dataset).values
+    return fit_e0_details(dataset, fixed).values
 
 
-def fit_e0_details(dataset: Dataset) -> E0Fit:
+def fit_e0_details(dataset: Dataset, given: Mapping[int, float] | None = None) -> E0Fit:
     """Fit as `fit_e0` and say how well the data determine the values."""
     energies = np.array(
         [np.nan if f.labels.energy is None else f.labels.energy for f in dataset], np.float64
@@ -75,8 +78,9 @@ def fit_e0_details(dataset: Dataset) -> E0Fit:
         for f, e in zip(dataset, energies)
         if is_isolated(f) and np.isfinite(e)
     }
-    fixed = np.array([int(z) in alone for z in elements])
-    values = np.array([alone.get(int(z), 0.0) for z in elements])
+    known_values = alone | dict(given or {})
+    fixed = np.array([int(z) in known_values for z in elements])
+    values = np.array([known_values.get(int(z), 0.0) for z in elements])
     lonely = np.array([is_isolated(f) for f in dataset])
     rows = known & ~lonely if (known & ~lonely).any() else known
     fractions = counts[rows] / sizes[rows, None]

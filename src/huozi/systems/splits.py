@@ -262,7 +262,9 @@ def frame_digest(frame: Frame) -> bytes:
         *(system.species, system.positions, system.cell, system.pbc),
         *(labels.energy, labels.forces, labels.virial),
     )
-    for value in values:
+    # Error bars weigh labels; frames without keep the digest they had before there were any.
+    errors = [e for e in (labels.energy_error, labels.forces_error) if e is not None]
+    for value in (*values, *errors):
         array = np.asarray([] if value is None else value, np.float64)
         state.update(repr(array.shape).encode() + array.tobytes())
     return state.digest()

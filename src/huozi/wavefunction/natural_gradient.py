@@ -77,9 +77,10 @@ def spring(
     o = o.reshape(walkers, -1)
     o = jax.lax.optimization_barrier(o)  # or it is computed again in every product
     wanted = -(energies - energies.mean(1, keepdims=True)).ravel() * root
-    left = wanted - momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
+    kept = momentum * (o @ last.astype(o.dtype)).astype(wanted.dtype)
     _, stiff = jax.lax.top_k(jnp.square(o).sum(0), min(STIFF, o.shape[1]))
-    products = gram(o.at[:, stiff].set(0)).astype(jnp.float64)
+    others = jnp.ones(o.shape[1], o.dtype).at[stiff].set(0)
+    products = gram(o * others).astype(jnp.float64)
     # Rounding in float32 must not make the matrix indefinite; one far walker can dominate it.
     damping = damping + ROUNDING * jnp.trace(products)
     products += gram(o[:, stiff].astype(jnp.float64))
@@ -88,11 +89,12 @@ def spring(
     # One vector of random signs estimates the trace of the inverse; walkers are in no order.
     signs = np.random.default_rng(0).choice([-1.0, 1.0], walkers)
     factor = jax.scipy.linalg.cho_factor(matrix)
-    weights, answer = jax.scipy.linalg.cho_solve(factor, jnp.stack([left, signs], 1)).T
+    weights, answer = jax.scipy.linalg.cho_solve(factor, jnp.stack([wanted - kept, signs], 1)).T
     freedom = 1 - damping * (signs @ answer) / walkers
     step = momentum * last + (weights.astype(o.dtype) @ o).astype(last.dtype)
-    distance = jnp.sqrt(jnp.square(o @ step.astype(o.dtype)).sum())
-    return Direction(step, distance.astype(jnp.float64), freedom)
+    # O times the step, without another pass over O.
+    distance = jnp.linalg.norm(kept + products @ weights)
+    return Direction(step, distance, freedom)
 
 
 def gram(o: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,9 @@ class VMC:
         """
         config = config or TrainConfig.read(None, settings)
         config = config.model_copy(update={"ansatz": _described(self.wave_function, config.ansatz)})
-        return _Session(self, config, out, report).run()
+        session = _Session(self, config, out, report)
+        with session.folder.alone() if session.folder else nullcontext():
+            return session.run()
 
 
 def build(molecules: Molecule | Sequence[Molecule], ansatz: AnsatzConfig) -> VMC:

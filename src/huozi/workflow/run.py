@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +33,25 @@ class RunFolder:
     def events_path(self) -> Path:
         """The append-only log."""
         return self.path / "events.jsonl"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder, so that two commands do not work in it at once; it is made if missing.
+
+        Raises
+        ------
+        ValueError
+            If another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process is at work in {self.path}") from None
+            except OSError:  # a network file system without locks
+                pass
+            yield
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Store the resolved configuration as ``config.yaml``."""

@@ -199,3 +199,20 @@ def test_vibrations_need_frames_close_together_and_enough_of_them(tmp_path):
     write(tmp_path / "longer.extxyz", longer)
     result = analyse(tmp_path / "longer.extxyz", pairs=[("O", "H")], time_step=4.0)
     assert list(result.spectrum) == ["all", "H", "O"]
+    for atoms in longer:
+        atoms.numbers[atoms.numbers == 1] = 6
+    write(tmp_path / "carbon.extxyz", longer)
+    wide = analyse(tmp_path / "carbon.extxyz", pairs=[("O", "C")], time_step=8.0)
+    assert any("save one every 6 fs or less" in note for note in wide.notes), "CO2 has 2350 cm^-1"
+
+
+def test_times_that_make_no_sense(tmp_path):
+    frames = water_frames(np.random.default_rng(2), 5)
+    for atoms in frames:
+        atoms.info["time"] = 0.0
+    write(tmp_path / "still.extxyz", frames)
+    result = analyse(tmp_path / "still.extxyz", pairs=[("O", "H")])
+    assert any("the time between frames is not known" in note for note in result.notes)
+    for step in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="time between frames must be positive"):
+            analyse(tmp_path / "still.extxyz", time_step=step)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from huozi.cli.main import app
 from huozi.potential.deepmd_input import is_deepmd_input, read_deepmd_input
-from huozi.systems import write
+from huozi.systems import Dataset, write
 from tests.potential.conftest import morse_frames
 
 EXAMPLE: dict[str, Any] = {
@@ -149,3 +151,21 @@ def test_missing_data_and_other_files(folder: Path) -> None:
     (folder / "broken.json").write_text("{")
     for name in ("list.json", "broken.json", "absent.json", "data"):
         assert not is_deepmd_input(folder / name)
+
+
+def test_excluded_types_are_those_of_the_input(tmp_path: Path) -> None:
+    """Types of deepmd-kit follow type_map; elements of a model here, their atomic numbers."""
+    frames = []
+    for frame in morse_frames(4):
+        species = np.where(np.arange(len(frame)) % 2, 1, 8)
+        frames.append(replace(frame, system=replace(frame.system, species=species)))
+    write(Dataset(tuple(frames)), tmp_path / "data", "deepmd/npy")
+    tree = json.loads(json.dumps(EXAMPLE))
+    tree["model"]["type_map"] = ["O", "H", "C"]
+    tree["model"]["descriptor"]["exclude_types"] = [[0, 0], [1, 2]]
+    del tree["training"]["validation_data"]
+    (tmp_path / "input.json").write_text(json.dumps(tree))
+    config, data, _, _ = read_deepmd_input(tmp_path / "input.json")
+    assert data.symbols == ("H", "O"), "the system's own type_map.raw, H O, is no contradiction"
+    (descriptor,) = config.architecture.descriptors
+    assert descriptor.exclude == ((1, 1),), "O-O; there is no carbon"

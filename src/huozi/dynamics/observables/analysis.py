@@ -22,8 +22,8 @@ from huozi.dynamics.observables.diffusion import (
     diffusion_coefficient,
     yeh_hummer_correction,
 )
-from huozi.dynamics.observables.energy_drift import energy_drift
-from huozi.dynamics.observables.heat_capacity import heat_capacity
+from huozi.dynamics.observables.energy_drift import Drift, energy_drift
+from huozi.dynamics.observables.heat_capacity import HeatCapacity, heat_capacity
 from huozi.dynamics.observables.msd import mean_squared_displacement
 from huozi.dynamics.observables.rdf import (
     coordination_number,
@@ -191,7 +191,7 @@ def _thermodynamics(result: Analysis) -> None:
         if np.isfinite(thermo[column]).all():
             numbers[column] = number(block_average(thermo[column]), step)
     drift = energy_drift(thermo["time_fs"], thermo["conserved_eV"], atoms)
-    numbers["energy_drift_meV_per_atom_per_ps"] = {"value": drift.value, "error": drift.error}
+    numbers["energy_drift_meV_per_atom_per_ps"] = _entry(drift, 1.0)
     ensemble = run.config.get("ensemble")
     if ensemble in ("nvt", "npt"):
         volume = thermo["volume_A3"] if ensemble == "npt" else None
@@ -199,9 +199,12 @@ def _thermodynamics(result: Analysis) -> None:
             thermo["total_eV"], run.config["temperature"], volume, run.config.get("pressure", 0.0)
         )
         name = "heat_capacity_v" if ensemble == "nvt" else "heat_capacity_p"
-        scale = 1 / KB / atoms
-        entry = {"value": capacity.value * scale, "error": capacity.error * scale}
-        numbers[f"{name}_kB_per_atom"] = entry
+        numbers[f"{name}_kB_per_atom"] = _entry(capacity, 1 / KB / atoms)
+
+
+def _entry(found: Drift | HeatCapacity, scale: float) -> dict[str, Any]:
+    entry: dict[str, Any] = {"value": found.value * scale, "error": found.error * scale}
+    return entry if found.converged else entry | {"converged": False}
 
 
 def _structure(
@@ -299,13 +302,19 @@ def _dynamics(result: Analysis, viscosity: float | None) -> None:
         if viscosity is not None:
             diffusion[element]["finite_size_correction"] = _correction(result, viscosity)
     result.numbers["diffusion_1e-5_cm2_s"] = diffusion
+    if (run.config.get("ensemble"), run.config.get("thermostat")) == ("nvt", "langevin"):
+        result.notes.append(
+            "Langevin dynamics slows diffusion down and broadens vibrations: by friction of "
+            f"{run.config.get('thermostat_time', 100):g} fs. For both take the csvr thermostat, or "
+            "nve."
+        )
     _vibrations(result, step, masses, symbols)
 
 
 def _vibrations(result: Analysis, step: float, masses: Array, symbols: Array) -> None:
     """Density of states, unless the frames are too far apart or the run too short for it."""
     velocities = result.run.trajectory.velocities
-    limit = 4.0 if "H" in symbols else 8.0
+    limit = longest_interval(int(result.run.trajectory.species.min()))
     if velocities is None:
         result.notes.append("No vibrations: the trajectory has no velocities.")
         return
@@ -325,6 +334,15 @@ def _vibrations(result: Analysis, step: float, masses: Array, symbols: Array) ->
         result.spectrum[element] = vibrational_density_of_states(
             velocities, step, masses, chosen, resolution
         )
+
+
+def longest_interval(lightest: int) -> float:
+    """Time between frames, fs, that resolves the vibrations of a substance by its lightest element.
+
+    Frames 4, 6, 8 fs apart show up to 4170, 2780, 2085 cm^-1: bonds of hydrogen, those between
+    light elements (N2 2330 cm^-1, CO2 2350), all others.
+    """
+    return 4.0 if lightest == 1 else 6.0 if lightest < 11 else 8.0
 
 
 def _correction(result: Analysis, viscosity: float) -> float:

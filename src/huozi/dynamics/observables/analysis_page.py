@@ -14,10 +14,13 @@ from huozi.dynamics.observables.analysis import Analysis
 from huozi.files import atomic_path, without_nan, write_json
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from matplotlib.figure import Figure
 
-VIEWER_FRAMES = 200
-"""Frames shown in 3D."""
+    from huozi.dynamics.trajectory import Trajectory
+
+VIEWER_FRAMES, VIEWER_ATOMS = 200, 400_000
+"""Most frames shown in 3D, and most atoms of all of them: some 3 MB of a page."""
 
 _ROWS = {
     "temperature_K": "Temperature (K)",
@@ -85,9 +88,7 @@ def analysis_page(analysis: Analysis, commands: list[str]) -> report.Page:
             "Deviation from the reference. The largest of many bins is expected at two to three "
             "of its error bars when the curves agree.",
         )
-    frames = analysis.run.trajectory
-    stride = max(1, math.ceil(len(frames) / VIEWER_FRAMES))
-    shown = [frames[i] for i in range(0, len(frames), stride)]
+    shown, stride = viewer_frames(analysis.run.trajectory)
     step = analysis.run.time_step
     page.add_section("Trajectory")
     page.add_viewer(
@@ -101,6 +102,13 @@ def analysis_page(analysis: Analysis, commands: list[str]) -> report.Page:
         text = "\n".join(f"{key}: {value}" for key, value in analysis.run.config.items())
         page.add_details("Settings of the run", text)
     return page
+
+
+def viewer_frames(trajectory: Trajectory) -> tuple[list[Atoms], int]:
+    """Return the frames that a page shows, one in every so many; fewer of larger systems."""
+    most = min(max(VIEWER_ATOMS // len(trajectory.species), 1), VIEWER_FRAMES)
+    stride = max(1, math.ceil(len(trajectory) / most))
+    return [trajectory[i] for i in range(0, len(trajectory), stride)], stride
 
 
 def summary_rows(analysis: Analysis) -> list[tuple[str, str]]:
@@ -143,9 +151,12 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
         )
     if analysis.displacements:
         curves = {e: (t / 1e3, *rest) for e, (t, *rest) in analysis.displacements.items()}
+        found = analysis.numbers.get("diffusion_1e-5_cm2_s", {})
+        # 1e-5 cm^2/s are 0.1 Å^2/ps, and the slope is 6 D.
+        fits = {e: (*d["fit_ps"], d["intercept_A2"], 0.6 * d["value"]) for e, d in found.items()}
         result["msd"] = (
-            report.mean_squared_displacements(curves),
-            "Mean squared displacement by element.",
+            report.mean_squared_displacements(curves, fits),
+            "Mean squared displacement by element; dashed, the lines whose slope is 6 D.",
         )
     if analysis.spectrum:
         result["vdos"] = (

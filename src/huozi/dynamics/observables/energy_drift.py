@@ -14,10 +14,14 @@ Array = NDArray[Any]
 
 
 class Drift(NamedTuple):
-    """Slope of the conserved energy and its standard error, meV/atom/ps."""
+    """Slope of the conserved energy and its standard error, meV/atom/ps.
+
+    `converged` is false when the series is too short: the error is then a lower bound.
+    """
 
     value: float
     error: float
+    converged: bool
 
 
 def energy_drift(
@@ -54,6 +58,6 @@ def energy_drift(
     weights = t / np.sum(t**2)
     slope = float(weights @ (e - e.mean()))
     residuals = weights * (e - e.mean() - slope * t)
-    error = len(t) * block_average(residuals).error
+    average = block_average(residuals)
     to_mev_ps = 1e6 / atoms
-    return Drift(slope * to_mev_ps, error * to_mev_ps)
+    return Drift(slope * to_mev_ps, len(t) * average.error * to_mev_ps, average.converged)

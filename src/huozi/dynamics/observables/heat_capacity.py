@@ -14,10 +14,14 @@ Array = NDArray[Any]
 
 
 class HeatCapacity(NamedTuple):
-    """A classical heat capacity of the whole box, eV/K, and its standard error."""
+    """A classical heat capacity of the whole box, eV/K, and its standard error.
+
+    `converged` is false when the series is too short: the error is then a lower bound.
+    """
 
     value: float
     error: float
+    converged: bool
 
 
 def heat_capacity(
@@ -66,4 +70,4 @@ def heat_capacity(
     average = block_average(squares)
     independent = len(series) / (2 * block_average(series).correlation_time)
     scale = independent / (independent - 1) / (KB * temperature**2)
-    return HeatCapacity(average.mean * scale, average.error * scale)
+    return HeatCapacity(average.mean * scale, average.error * scale, average.converged)

@@ -61,8 +61,10 @@ def read_run(path: str | Path, time_step: float | None = None, skip: float = 0.0
     FileNotFoundError
         If there is nothing at the path.
     ValueError
-        If the frames differ in their atoms, or fewer than four remain.
+        If the frames differ in their atoms, fewer than four remain, or the time is not positive.
     """
+    if time_step is not None and not time_step > 0:
+        raise ValueError(f"the time between frames must be positive; found {time_step:g} fs")
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no run and no trajectory at {path}")
@@ -103,7 +105,8 @@ def _read_with_ase(path: Path, time_step: float | None) -> tuple[Trajectory, flo
     times = [atoms.info.get("time") for atoms in frames]
     if time_step is None and len(frames) > 1 and None not in times:
         gaps = np.diff(np.array(times, float))
-        time_step = float(gaps[0]) if np.allclose(gaps, gaps[0], rtol=1e-4) else None
+        even = gaps[0] > 0 and np.allclose(gaps, gaps[0], rtol=1e-4)
+        time_step = float(gaps[0]) if even else None
     moving = all(atoms.has("momenta") for atoms in frames)
     cells = np.stack([atoms.cell.array for atoms in frames])
     trajectory = Trajectory(

@@ -36,7 +36,7 @@ def vibrational_density_of_states(
     velocities : (t, n, 3) array
         Å/fs, of all atoms.
     time_step : float
-        Time between frames, fs; a motion faster than two frames is folded back, so 3 fs or
+        Time between frames, fs; a motion faster than two frames is folded back, so 4 fs or
         less where hydrogen vibrates.
     masses : (n,) array
         Any unit.

@@ -43,11 +43,16 @@ def test_settings_survive_the_way_through_the_command(tmp_path, model):
     """The level that the command makes, as JSON to the task that labels a frame."""
     level = read_level(None, {"engine": "huozi-functional", "method": str(tmp_path)})
     write(tmp_path / "frame.extxyz", molecule("H2O"))
-    inputs = label_task(next(iter(read(tmp_path / "frame.extxyz"))), level).inputs
-    found = label_frame(tmp_path, json.loads(json.dumps(inputs)), {})
+    frame = next(iter(read(tmp_path / "frame.extxyz")))
+    task = label_task(frame, level)
+    found = label_frame(tmp_path, json.loads(json.dumps(task.inputs)), task.files)
     direct = make_labeller(level).label(molecule("H2O"))
     assert found["energy"] == pytest.approx(direct.energy, abs=1e-6)
     np.testing.assert_allclose(found["forces"], direct.forces, atol=1e-4)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "model.safetensors").rename(tmp_path / "moved" / "model.safetensors")
+    moved = read_level(None, {"engine": "huozi-functional", "method": str(tmp_path / "moved")})
+    assert label_task(frame, moved).key() == task.key()
 
 
 def test_what_has_no_label_is_named(tmp_path, model):

@@ -123,6 +123,10 @@ def test_mixing_is_the_change_of_the_projection(water):
         ahead, behind = projection.blocks(plus @ plus.T), projection.blocks(minus @ minus.T)
         for f, a, b in zip(found, ahead, behind):
             np.testing.assert_allclose(f[..., k], (a - b) / (2 * h), atol=1e-6)
+    # A spin without electrons, as in the hydrogen atom.
+    for block in projection.mixing(c[:, :0], u[:, :0]):
+        assert block.shape[-1] == 2
+        assert not block.any()
 
 
 def test_ghost_atoms_carry_no_projection():

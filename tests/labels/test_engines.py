@@ -26,6 +26,7 @@ from huozi.labels import (
     XtbLevel,
     make_labeller,
 )
+from huozi.labels.cp2k_engine import read_output, write_input
 from huozi.labels.labeller import charge_and_multiplicity
 
 DATA = Path(__file__).parent / "data"
@@ -206,6 +207,33 @@ def test_smearing_keeps_the_multiplicity() -> None:
     assert energy(atom, 2, 0.1) == pytest.approx(energy(atom, 2, 0.0), abs=1e-9)
 
 
+@needs_pyscf
+def test_smearing_keeps_the_dispersion() -> None:
+    """Of a molecule with a gap, which smearing does not touch otherwise."""
+    settings = {"method": "pbe", "basis": "sto-3g", "dispersion": "d3bj"}
+    energies = [
+        make_labeller(PyscfLevel(**settings, smearing=width)).label(bent_water()).energy
+        for width in (0.0, 0.05)
+    ]
+    assert energies[1] == pytest.approx(energies[0], abs=1e-5)
+
+
+def test_cp2k_holds_the_moment_of_a_multiplicity_with_smearing() -> None:
+    free = write_input(bulk("Al"), Cp2kLevel(smearing=0.1))
+    assert "FIXED_MAGNETIC_MOMENT -100" in free
+    assert "MAX_SCF 200" in free
+    held = write_input(bulk("Fe"), Cp2kLevel(smearing=0.1, multiplicity=3))
+    assert "FIXED_MAGNETIC_MOMENT 2" in held
+
+
+def test_cp2k_that_stops_unconverged_says_so() -> None:
+    text = "SCF run NOT converged. To continue the calculation regardless, set IGNORE_..."
+    with pytest.raises(LabelError, match="SCF did not converge"):
+        read_output(text, "", bulk("Al"))
+    with pytest.raises(LabelError, match="did not reach its end"):
+        read_output("", "", bulk("Al"))
+
+
 @pytest.mark.parametrize(
     ("level", "atoms", "message"),
     [
@@ -216,6 +244,11 @@ def test_smearing_keeps_the_multiplicity() -> None:
         pytest.param(
             PyscfLevel(pseudo="gth-pbe", basis="gth-dzvp"), molecule("H2"), "is for cells",
             marks=needs_pyscf,
+        ),
+        pytest.param(
+            PyscfLevel(method="pbe", pseudo="gth-pbe"),
+            Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], cell=[6, 6, 6], pbc=True),
+            "needs a basis made for it, such as gth-dzvp; found def2-svp", marks=needs_pyscf,
         ),
         (
             AseLevel(calculator="ase.calculators.emt:EMT"), Atoms("Cu", info={"charge": 1}),
@@ -232,6 +265,9 @@ def test_what_an_engine_cannot_do_is_no_label(level: Level, atoms: Atoms, messag
     ("level", "message"),
     [
         pytest.param(PyscfLevel(method="mp2", density_fit=True), "density_fit", marks=needs_pyscf),
+        pytest.param(
+            PyscfLevel(method="ccsd(t)", density_fit=True), "of other integrals", marks=needs_pyscf
+        ),
         (AseLevel(calculator="ase.calculators.emt:EMT", multiplicity=3), "do not see charge"),
     ],
 )

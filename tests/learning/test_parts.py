@@ -117,11 +117,17 @@ def test_bounds_follow_the_control_frames() -> None:
 
 def test_the_upper_bound_gives_way_when_nothing_is_below() -> None:
     bounds = Bounds(0.1, 1.0, "")
-    assert widened(bounds, seen([0.05, 0.5, 5.0]), 1) is bounds
-    assert widened(bounds, seen([0.05, 0.06]), 3) is bounds
-    wide = widened(bounds, seen([7.0, 3.0, 5.0, np.inf, 2.0], [1, 1, 1, 1, 0.1]), 2)
+    one, two, three = (Select(batch=n) for n in (1, 2, 3))
+    assert widened(bounds, seen([0.05, 0.5, 5.0]), one) is bounds
+    assert widened(bounds, seen([0.05, 0.06]), three) is bounds
+    wrong = seen([7.0, 3.0, 5.0, np.inf, 2.0], [1, 1, 1, 1, 0.1])
+    wide = widened(bounds, wrong, two)
     assert 5.0 < wide.high < 5.1
     assert wide.low == 0.1
+    assert widened(bounds, wrong, Select(batch=2, high=1.0)) is bounds, "as set"
+    # Nearly done: most are accurate, and a walk that fell apart is no candidate.
+    done = seen([0.05] * 8 + [0.5] + [20.0, 30.0])
+    assert widened(bounds, done, Select(batch=5)) is bounds
 
 
 def test_each_frame_gets_one_verdict_and_a_reason() -> None:

@@ -142,8 +142,10 @@ def train(
 
     Example: huozi functional train train.n1 --fields fields --out first.safetensors
     """
+    import numpy as np
+
     from huozi.functional import load_model
-    from huozi.functional.data import read_references
+    from huozi.functional.data import check_labels, read_references
     from huozi.functional.iterate import (
         IterateConfig,
         compute_samples,
@@ -164,6 +166,9 @@ def train(
     with _display([]) as report:
         places = compute_samples(frames, model, settings, fields, None, report)
     samples = [Sample.load(p) for p in places]
+    good = [i for i, sample in enumerate(samples) if sample.converged]
+    energies = np.array([samples[i].energy - samples[i].delta for i in good])
+    check_labels([frames[i] for i in good], energies, [samples[i].forces for i in good])
     iteration = model.metadata.get("iteration", 0) + 1
     fitted = fit_samples(frames, samples, model, settings.fit)
     described(fitted, iteration, frames, settings.fit).save(out)

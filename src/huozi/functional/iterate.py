@@ -33,7 +33,7 @@ from huozi.functional.projection import Array, published_basis
 from huozi.functional.samples import Sample, take_sample
 from huozi.functional.scf import attach, base_method, orbital_digests
 from huozi.systems import weights_of_errors
-from huozi.workflow import THREAD_VARIABLES
+from huozi.workflow import THREAD_VARIABLES, available_cores
 
 KCAL = 627.5094740631
 """One hartree, kcal/mol."""
@@ -53,9 +53,7 @@ class IterateConfig(BaseModel):
         description="Projection basis, shells in PySCF's format. [default: that of DeePKS]",
     )
     iterations: int = Field(4, ge=1, description="Fits at most.")
-    processes: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Fields at a time."
-    )
+    processes: int = Field(default_factory=available_cores, ge=1, description="Fields at a time.")
     fit: FitConfig = Field(default_factory=FitConfig, description="Settings of the fit.")
 
 
@@ -307,7 +305,7 @@ def evaluate(
         base=model.base,
         orbitals=model.orbital_name,
         projection=model.basis,
-        processes=processes or os.cpu_count() or 1,
+        processes=processes or available_cores(),
     )
     places = compute_samples(frames, model, config, cache, None, report)
     return statistics(frames, [Sample.load(p) for p in places], config.fit)
@@ -345,7 +343,7 @@ def iterate(
         If the labels cannot be those of the molecules, or the folder holds another run.
     """
     config = config or IterateConfig()
-    _claim(out, frames, config)
+    identity = _claim(out, frames, config)
     model, settings = start_model(frames, config), config.fit
     best: tuple[Model, list[Path], Statistics] | None = None
     for k in range(config.iterations + 1):
@@ -359,6 +357,7 @@ def iterate(
         if k == 0:
             energies = np.array([s.energy for s in samples])
             check_labels(frames, energies, [s.forces for s in samples])
+            write_json(out / "config.json", identity)
         elif valid:
             event["valid"] = evaluate(
                 model, valid, out / "fields", config.processes, report
@@ -372,6 +371,7 @@ def iterate(
                 model.save(out / "model.safetensors")
         else:
             settings = settings.model_copy(update={"pull_weight": 4 * settings.pull_weight})
+            _save_best(best[0], frames, settings, out)
             report({"event": "rollback", "iteration": k, "pull_weight": settings.pull_weight})
         if k == config.iterations or best is None:
             break
@@ -380,12 +380,19 @@ def iterate(
         if kept and not clearly_better(_held_out(out, k + 1), _held_out(out, kept)):
             report({"event": "kept", "iteration": kept})
             break
-        if k == 0:
+        if k == 0 and not (out / "model.safetensors").exists():
             model.save(out / "model.safetensors")
     if best is not None and best[0].metadata.get("iteration", 0) == 0:
-        described(best[0], 0, frames, settings).save(out / "model.safetensors")
+        _save_best(best[0], frames, settings, out)
         report({"event": "base", "base": config.base})
     return load_model(out / "model.safetensors")
+
+
+def _save_best(model: Model, frames: Sequence[Reference], settings: FitConfig, out: Path) -> None:
+    """Leave a model, of iteration 0 the base method, as that of the run."""
+    iteration = model.metadata.get("iteration", 0)
+    kept = model if iteration else described(model, 0, frames, settings)
+    kept.save(out / "model.safetensors")
 
 
 def _next_model(
@@ -448,8 +455,11 @@ def _digest(frames: Sequence[Reference]) -> str:
     return total.hexdigest()[:32]
 
 
-def _claim(out: Path, frames: Sequence[Reference], config: IterateConfig) -> None:
-    """Write what the run is, or see that it is the same."""
+def _claim(out: Path, frames: Sequence[Reference], config: IterateConfig) -> dict[str, Any]:
+    """Return what the run is, after a look whether the folder holds another.
+
+    It is written once the labels have been checked, so that bad ones may be taken out.
+    """
     wanted = {"data": _digest(frames), **config.model_dump(exclude={"processes", "iterations"})}
     wanted = json.loads(json.dumps(wanted))
     place = out / "config.json"
@@ -460,5 +470,5 @@ def _claim(out: Path, frames: Sequence[Reference], config: IterateConfig) -> Non
             raise ValueError(
                 f"{out} holds a run with other {', '.join(changed)}; choose another folder"
             )
-    else:
-        write_json(place, wanted)
+    found: dict[str, Any] = wanted
+    return found

@@ -180,7 +180,7 @@ class Projection:
         for b in self.overlaps:
             flat = b.reshape(nao, -1).T
             still = (flat @ orbitals).reshape(*b.shape[1:], o)
-            moving = (flat @ changes.reshape(nao, -1)).reshape(*b.shape[1:], o, -1)
+            moving = (flat @ changes.reshape(nao, -1)).reshape(*b.shape[1:], *changes.shape[1:])
             change = np.einsum("inao,inbok->inabk", still, moving)
             result.append(change + change.swapaxes(2, 3))
         return result

@@ -58,7 +58,7 @@ INPUT = """\
     &SCF
       SCF_GUESS ATOMIC
       EPS_SCF {level.convergence}
-      MAX_SCF {level.max_steps}
+      MAX_SCF {steps}
 {solver_block}
     &END SCF
     &XC
@@ -104,6 +104,7 @@ SMEAR = """\
       &SMEAR ON
         METHOD FERMI_DIRAC
         ELECTRONIC_TEMPERATURE {kelvin}
+        FIXED_MAGNETIC_MOMENT {moment}
       &END SMEAR
       &MIXING
         METHOD BROYDEN_MIXING
@@ -187,8 +188,9 @@ def write_input(atoms: Atoms, level: Cp2kLevel) -> str:
         box.center(5.0)
         box.set_cell(np.eye(3) * box.cell.lengths().max())
         box.center()
-    smearing = smearing_block(level, len(atoms)) if level.smearing else ""
+    smearing = smearing_block(level, len(atoms), multiplicity) if level.smearing else ""
     return INPUT.format(
+        steps=level.max_steps * (10 if smearing else 1),
         level=level,
         charge=charge,
         multiplicity=multiplicity,
@@ -212,9 +214,13 @@ def write_input(atoms: Atoms, level: Cp2kLevel) -> str:
     )
 
 
-def smearing_block(level: Cp2kLevel, atoms: int) -> str:
-    """Return the part of the input for diagonalisation with fractional occupations."""
-    return SMEAR.format(kelvin=level.smearing / KB, empty=max(10, atoms))
+def smearing_block(level: Cp2kLevel, atoms: int, multiplicity: int) -> str:
+    """Return the part of the input for diagonalisation with fractional occupations.
+
+    Two Fermi levels keep the multiplicity; a negative moment, CP2K's default, is free.
+    """
+    moment = multiplicity - 1 if multiplicity > 1 else -100
+    return SMEAR.format(kelvin=level.smearing / KB, empty=max(10, atoms), moment=moment)
 
 
 def read_output(text: str, forces: str, atoms: Atoms) -> Labels:
@@ -225,7 +231,8 @@ def read_output(text: str, forces: str, atoms: Atoms) -> Labels:
     LabelError
         If the run did not end, did not converge, or the numbers are not there.
     """
-    if "PROGRAM ENDED AT" not in text:
+    # Newer versions stop there; older ones go on.
+    if "PROGRAM ENDED AT" not in text and not re.search(r"SCF .*NOT converged", text):
         raise LabelError("CP2K did not reach its end")
     if (
         not re.search(r"SCF (run|loop) converged", text)

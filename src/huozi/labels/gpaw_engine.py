@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import ground_state_magnetic_moments
 
 from huozi.labels.labeller import LabelError, charge_and_multiplicity, checked, require
 from huozi.labels.settings import GpawLevel
 from huozi.systems import Labels
 
 HOW = "benchmarks/labels/install_gpaw.sh (Debian's libxc-dev and libopenblas-dev, then pip)"
+
+LEAST_MOMENT = 0.5
+"""Magnetic moment, Bohr magnetons, that every atom of a metal begins with at least."""
 
 
 class GpawLabeller:
@@ -42,6 +46,10 @@ class GpawLabeller:
             moments = np.zeros(len(box))
             moments[:] = (multiplicity - 1) / len(box)
             box.set_initial_magnetic_moments(moments)
+        elif level.spin and metal:
+            # Both spins would stay equal without; the moment is free to go.
+            free_atoms = ground_state_magnetic_moments[box.numbers]
+            box.set_initial_magnetic_moments(np.maximum(free_atoms, LEAST_MOMENT))
         box.calc = GPAW(**self._parameters(atoms, charge, multiplicity))
         try:
             energy = box.get_potential_energy(force_consistent=True)

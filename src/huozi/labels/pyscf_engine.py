@@ -37,8 +37,11 @@ class PyscfLabeller:
             self._check_functional()
         elif level.smearing and self._method != "hf":
             raise ValueError(f"{level.method} has no smearing; set smearing to 0")
-        elif level.density_fit and self._method == "mp2":
-            raise ValueError("PySCF has no forces of mp2 with density_fit; set it to false")
+        elif level.density_fit and self._method in CORRELATED:
+            raise ValueError(
+                f"PySCF has no forces of {self._method} with density_fit, or those of other "
+                "integrals than the energy's; set it to false"
+            )
         elif level.dispersion != "none" and self._method != "hf":
             raise ValueError(f"{level.method} takes no dispersion correction; set it to none")
         suffix = "" if level.dispersion == "none" else f"-{level.dispersion}"
@@ -117,8 +120,11 @@ class PyscfLabeller:
         return field
 
     def _energy(self, field: Any) -> float:
-        """Energy, eV; the free energy with smearing."""
-        return float(field.e_free if self._is_smeared(field) else field.e_tot) * Hartree
+        """Energy, eV; the free energy with smearing, to which PySCF does not add the dispersion."""
+        if not self._is_smeared(field):
+            return float(field.e_tot) * Hartree
+        dispersed = self._level.dispersion != "none"
+        return float(field.e_free + (field.get_dispersion() if dispersed else 0.0)) * Hartree
 
     def _is_smeared(self, field: Any) -> bool:
         return self._level.smearing > 0 and field.mol.nelectron > 1
@@ -160,6 +166,11 @@ class PyscfLabeller:
             raise LabelError(
                 "cells need a functional without exact exchange and a pseudopotential "
                 f"(pseudo: gth-pbe, basis: gth-dzvp); found {level.method}, pseudo {level.pseudo}"
+            )
+        if level.pseudo.lower().startswith("gth") and not level.basis.lower().startswith("gth"):
+            raise LabelError(
+                f"pseudo {level.pseudo} needs a basis made for it, such as gth-dzvp; found "
+                f"{level.basis}"
             )
         cell = gto.Cell()
         cell.stdout = sys.stdout

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 
 from huozi.labels.labeller import Labeller, level_settings, make_labeller
-from huozi.labels.settings import LEVEL, Level
+from huozi.labels.settings import LEVEL, FunctionalLevel, Level
 from huozi.systems import Dataset, Frame, Labels, System
 from huozi.workflow import Outcome, Runner, Task, task
 
@@ -46,7 +46,8 @@ class Labelled:
 @task()
 def label_frame(folder: Path, inputs: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Label one frame; see `huozi.workflow.task`."""
-    labeller = make_labeller(LEVEL.validate_python(inputs["level"]))
+    model = {"method": str(files["model"])} if "model" in files else {}
+    labeller = make_labeller(LEVEL.validate_python(inputs["level"] | model))
     atoms = Atoms(**inputs["atoms"], info=inputs["state"])
     labels = labeller.label(atoms)
     numbers = asdict(labels)
@@ -64,8 +65,12 @@ def label_task(frame: Frame, level: Level) -> Task:
         "pbc": system.pbc.tolist(),
     }
     state = {key: _whole(frame, key) for key in STATE if key in frame.info}
-    inputs = {"level": level_settings(level), "atoms": atoms, "state": state}
-    return Task(label_frame, inputs, name=frame.source)
+    settings = level_settings(level)
+    files: dict[str, Path] = {}
+    if isinstance(level, FunctionalLevel):  # its contents count, not where it lies
+        files["model"] = Path(settings.pop("method"))
+    inputs = {"level": settings, "atoms": atoms, "state": state}
+    return Task(label_frame, inputs, files, name=frame.source)
 
 
 def _whole(frame: Frame, key: str) -> int:

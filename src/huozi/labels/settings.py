@@ -76,7 +76,11 @@ class GpawLevel(_Level):
     smearing: float = Field(
         0.1, ge=0, description="Fermi–Dirac width of the occupations, eV; 0 for fixed ones."
     )
-    spin: bool = Field(False, description="Spin-polarised; always so when multiplicity > 1.")
+    spin: bool = Field(
+        False,
+        description="Spin-polarised; always so when multiplicity > 1. Metals start ferromagnetic, "
+        "from the moments of free atoms, and their moment is found.",
+    )
     vacuum: float = Field(
         6.0, gt=0, description="Room added on either side along open directions, Å."
     )
@@ -103,7 +107,10 @@ class Cp2kLevel(_Level):
     )
     convergence: float = Field(1e-6, gt=0, description="SCF threshold, hartree.")
     max_steps: int = Field(
-        20, ge=1, description="SCF steps of each of 10 outer loops before a frame counts as failed."
+        20,
+        ge=1,
+        description="SCF steps of each of 10 outer loops before a frame counts as failed; with "
+        "smearing, which has no such loops, ten times as many in all.",
     )
     command: ClassVar[tuple[str, ...]] = ("cp2k.psmp", "cp2k.popt", "cp2k.ssmp", "cp2k")
 

@@ -52,20 +52,22 @@ def estimate(settings: LearnSettings, measure: bool = True) -> dict[str, Any]:
     steps = 1000 * sum(lengths) / explore.timestep * walkers
     atoms = float(np.mean([len(frame) for frame in frames]))
     trainings = rounds * (settings.models + (1 if settings.random_control else 0))
-    training = None if settings.train.steps else settings.train.budget * trainings
-    if training is not None:
-        training += (settings.final or settings.train).budget
+    final = settings.final or settings.train
+    unknown = bool(settings.train.steps or final.steps)
+    training = None if unknown else settings.train.budget * trainings + final.budget
     exploration = steps * atoms * MICROSECONDS * 1e-6
     parts = {
         "labels": None if seconds is None else seconds * labels,
         "training": training,
         "exploration": exploration,
     }
-    wall = ((seconds or 0) * labels + exploration) / settings.workers
+    # The label was timed with all cores, of which a worker has its share.
+    wall = (seconds or 0) * labels + exploration / settings.workers
     if training is not None:
-        # Members train side by side, but in whole rounds, and the final model alone.
-        each_round = -(-settings.models // settings.workers) * settings.train.budget
-        wall += rounds * each_round + (settings.final or settings.train).budget
+        # Members train side by side, but in whole rounds; the model of random frames, and the final
+        # one, alone.
+        in_turn = -(-settings.models // settings.workers) + bool(settings.random_control)
+        wall += rounds * in_turn * settings.train.budget + final.budget
     return {
         "structures": len(frames),
         "atoms": atoms,

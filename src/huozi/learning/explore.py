@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huozi.dynamics import BlowUpError, MDConfig, read_trajectory, run_md
+from huozi.files import write_json
 from huozi.learning.descriptor import describe
 from huozi.learning.ensemble import (
     Files,
@@ -51,6 +53,9 @@ def walk(folder: Path, inputs: Inputs, files: Files) -> Any:
 
     A walk that passes a bound of the dynamics ends there; what it saw before counts.
     """
+    found = folder / "seen.json"
+    if found.exists():  # killed after the work, while the trajectory was cleared away
+        return json.loads(found.read_text(encoding="utf-8"))
     models, start = task_models(files), read(files["start"])[0]
     config = MDConfig(**inputs["md"])
     ended = ""
@@ -78,9 +83,10 @@ def walk(folder: Path, inputs: Inputs, files: Files) -> Any:
             )
             if int(step) in wanted
         ]
-    result = examine(folder, seen, models, inputs["elements"])
+    result = {**examine(folder, seen, models, inputs["elements"]), "ended": ended}
+    write_json(found, result)
     shutil.rmtree(folder / "md", ignore_errors=True)
-    return {**result, "ended": ended}
+    return result
 
 
 @task()
@@ -105,7 +111,7 @@ def examine(
         deviations.append(found if np.isfinite(found) else None)
         descriptors.append(describe(frame.system, elements, models[0].cutoff))
     if frames:
-        write(Dataset(tuple(frames)), folder / "frames.extxyz")
+        write(Dataset(tuple(frames)), folder / "frames.extxyz", overwrite=True)
         np.save(folder / "descriptors.npy", np.array(descriptors))
     return {"frames": len(frames), "deviation": deviations, "closest": contacts}
 

@@ -122,15 +122,17 @@ class _Learner:
         seen = gather(walks)
         # The bounds so far only keep what is no matter out of the test. What the deviations of
         # these very models are worth is known once the test is labelled.
-        high = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch).high
+        high = widened(set_bounds(settings.select, self.pairs), seen, settings.select).high
         drawn, rest = self.draw(number, seen, high, [state for _, state in starts])
         control = list(self.label([seen.frames[i] for i in drawn], f"{name}: label test").dataset)
         if not control:
             raise ValueError(f"{name}: none of the control frames has a label; look at the logs")
         errors = self.test(control, models, folder, name)
-        bounds = widened(set_bounds(settings.select, self.pairs), seen, settings.select.batch)
+        bounds = widened(set_bounds(settings.select, self.pairs), seen, settings.select)
         cutoff = settings.train.architecture.cutoff
-        known = np.array([describe(f.system, self.elements, cutoff) for f in self.data])
+        known = np.array(
+            [describe(f.system, self.elements, cutoff) for f in [*self.data, *control]]
+        )
         decisions, chosen = decide(seen, bounds, settings.select.batch, known, drawn)
         random = rest[: len(chosen)] if settings.random_control else []
         found = self.label([seen.frames[i] for i in [*chosen, *random]], f"{name}: label")

@@ -104,17 +104,18 @@ def set_bounds(settings: Select, pairs: Sequence[Sequence[float]]) -> Bounds:
     return Bounds(low, max(settings.high or WIDE * low, low), f"lower bound {why}")
 
 
-def widened(bounds: Bounds, seen: Seen, batch: int) -> Bounds:
-    """Raise the upper bound until a batch of candidates lies below it, if it was not set.
+def widened(bounds: Bounds, seen: Seen, settings: Select) -> Bounds:
+    """Raise the upper bound until a batch of frames lies below it, if it was not set.
 
     A first model is so bad that everything lies beyond any bound; then the least bad is
-    what it can learn from.
+    what it can learn from. Once a batch is below, accurate frames counted, what is beyond failed.
     """
-    sound = np.sort(seen.deviation[(seen.closest > CLOSE) & (seen.deviation >= bounds.low)])
-    sound = sound[np.isfinite(sound)]
-    if not len(sound) or (sound < bounds.high).sum() >= min(batch, len(sound)):
+    batch = settings.batch
+    physical = seen.deviation[(seen.closest > CLOSE) & np.isfinite(seen.deviation)]
+    sound = np.sort(physical[physical >= bounds.low])
+    if settings.high or not len(sound) or (physical < bounds.high).sum() >= batch:
         return bounds
-    high = float(sound[min(batch, len(sound)) - 1]) * (1 + 1e-9)
+    high = max(bounds.high, float(sound[min(batch, len(sound)) - 1]) * (1 + 1e-9))
     return Bounds(bounds.low, high, f"{bounds.reason}; upper bound raised to admit {batch} frames")
 
 

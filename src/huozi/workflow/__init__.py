@@ -1,6 +1,11 @@
 """Runs: folders with settings, events and results, which survive any interruption."""
 
-from huozi.workflow.executors import THREAD_VARIABLES, LocalExecutor, open_executor
+from huozi.workflow.executors import (
+    THREAD_VARIABLES,
+    LocalExecutor,
+    available_cores,
+    open_executor,
+)
 from huozi.workflow.run import RunFolder
 from huozi.workflow.settings import (
     Duration,
@@ -21,6 +26,7 @@ __all__ = [
     "Runner",
     "Task",
     "all_outcomes",
+    "available_cores",
     "clear_failed",
     "describe_mistakes",
     "open_executor",

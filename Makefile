@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/*)
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/* kernels/*/*)
 NEW := $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "needs Python 3.11 or newer"' \
 	&& $(PYTHON) -m venv $(VENV)
 INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \

@@ -55,6 +55,7 @@ void PairHuozi::settings(int count, char** words) {
       for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;
   if (deviation_file) fclose(deviation_file);
   deviation_file = nullptr;
+  measured = -1;
   every = 100;
   deviation_path = "model_devi.out";
   int i = 0;

@@ -219,7 +219,7 @@ def test_smearing_keeps_the_dispersion() -> None:
 
 
 def test_cp2k_holds_the_moment_of_a_multiplicity_with_smearing() -> None:
-    free = write_input(bulk("Al"), Cp2kLevel(smearing=0.1))
+    free = write_input(bulk("Al", cubic=True), Cp2kLevel(smearing=0.1))
     assert "FIXED_MAGNETIC_MOMENT -100" in free
     assert "MAX_SCF 200" in free
     held = write_input(bulk("Fe"), Cp2kLevel(smearing=0.1, multiplicity=3))

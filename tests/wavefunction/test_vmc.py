@@ -192,7 +192,7 @@ def test_heads_share_the_width(kind):
 
 def test_steps_that_ruin_the_wave_function_are_taken_back(tmp_path):
     """Far too long steps: every energy is a number, and none is worth anything."""
-    wild = CONFIG.model_copy(update={"steps": 40, "learning_rate": 100.0, "step_limit": 100.0})
+    wild = CONFIG.model_copy(update={"steps": 40, "learning_rate": 1e6, "step_limit": 1e6})
     with pytest.raises(ValueError, match=r"broke down at step .*, 6 times"):
         build(HELIUM, TINY).train(tmp_path / "run", config=wild)
     taken_back = list(RunFolder(tmp_path / "run").events("recovered"))

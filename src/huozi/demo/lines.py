@@ -39,7 +39,7 @@ def dynamics(name: str, result: MDResult, config: MDConfig) -> str:
     text += f"{np.mean(thermo['temperature_K']):.0f} K"
     if len(thermo["step"]) >= 16:
         drift = energy_drift(thermo["time_fs"], thermo["conserved_eV"], atoms)
-        text += f", energy drift {value_with_error(*drift)} meV/atom/ps"
+        text += f", energy drift {value_with_error(drift.value, drift.error)} meV/atom/ps"
     if np.isfinite(result.ns_per_day):
         text += f", {result.ns_per_day:.2g} ns/day"
     return text

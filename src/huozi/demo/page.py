@@ -68,7 +68,7 @@ def headline(story: Story) -> list[list[str]]:
         value = f"{metrics.energy_rmse_mev_per_atom:.2f} meV/atom"
         rows.append(["Energy error, unseen frames", value, text])
     if story.drift is not None:
-        value = f"{value_with_error(*story.drift)} meV/atom/ps"
+        value = f"{value_with_error(story.drift.value, story.drift.error)} meV/atom/ps"
         rows.append(["Drift at constant energy", value, "0 for exact integration"])
     if "temperature_K" in numbers:
         entry = numbers["temperature_K"]

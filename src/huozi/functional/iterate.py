@@ -364,8 +364,7 @@ def iterate(
             ).to_dict()
         write_json(out / "iterations" / f"{k}.json", event)
         report(event)
-        previous = best[2] if best else None
-        if previous is None or _accepted(found, previous):
+        if best is None or _accepted(found, best[2]):
             best = (model, places, found)
             if k:
                 model.save(out / "model.safetensors")
@@ -373,7 +372,7 @@ def iterate(
             settings = settings.model_copy(update={"pull_weight": 4 * settings.pull_weight})
             _save_best(best[0], frames, settings, out)
             report({"event": "rollback", "iteration": k, "pull_weight": settings.pull_weight})
-        if k == config.iterations or best is None:
+        if k == config.iterations:
             break
         model = _next_model(frames, best[0], best[1], k + 1, out, config, settings)
         kept = best[0].metadata.get("iteration", 0)

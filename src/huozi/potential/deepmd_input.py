@@ -12,7 +12,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ase.data import atomic_numbers
 from pydantic import ValidationError
 
 from huozi.potential.settings import TrainConfig
@@ -231,13 +230,16 @@ def _data(
 
 
 def _system(path: Path, types: list[str] | None) -> Dataset:
-    """Read one entry; the types of a system that has a list of elements itself follow that."""
-    own = path / "type_map.raw"
-    if own.is_file() and types is not None:
-        symbols = own.read_text(encoding="utf-8").split()
-        if set(symbols) <= set(types) and all(s in atomic_numbers for s in symbols):
-            types = None
-    return read([path], type_map=types)
+    """Read one entry; types of systems that have a list of elements themselves follow that."""
+    if types is None:
+        return read([path])
+    try:
+        data = read([path])
+    except ValueError:  # most likely without such a list, or with other names
+        return read([path], type_map=types)
+    if unknown := sorted(set(data.symbols) - set(types)):
+        raise ValueError(f"{path} holds {', '.join(unknown)}, which type_map does not name")
+    return data
 
 
 def _batch_atoms(batch: Any, data: Dataset) -> int:

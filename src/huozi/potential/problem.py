@@ -60,10 +60,12 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
     count = min(max(1, round(n * config.valid_fraction)), n - 1)
     parts = split(dataset, counts=(n - count, count), seed=config.seed)
     holds = dataset.count_matrix() > 0
-    left, held = holds.sum(axis=0), []
+    lonely = np.array([is_isolated(frame) for frame in dataset])
+    left = holds[~lonely].sum(axis=0)
+    held: list[int] = []
     others = np.random.default_rng(config.seed).permutation(parts.indices["train"])
     for i in map(int, (*parts.indices["valid"], *others)):
-        if len(held) < count and not is_isolated(dataset[i]) and (left > holds[i]).all():
+        if len(held) < count and not lonely[i] and (left[holds[i]] > 1).all():
             held.append(i)
             left = left - holds[i]
     if not held:

@@ -215,7 +215,8 @@ class Ansatz(ABC):
 
         def expand(coefficients: Array, functions: slice) -> Value:
             flat = coefficients.reshape(coefficients.shape[0], -1)
-            return jets.spread_electrons(jets.linear(lambda v: v[..., functions] @ flat, basis))
+            own = jets.linear(lambda v: v[rows, functions] @ flat, basis)
+            return jets.spread_electrons(own, self.up + self.down, rows)
 
         start = expand(params["coefficients"][spin], slice(None))
         envelope = expand(p["envelope"], slice(s_functions))
@@ -223,7 +224,6 @@ class Ansatz(ABC):
         factor, term = (
             jets.cast(jets.dense(h, net[name]), jnp.float64) for name in ("factor", "term")
         )
-        start, envelope = (jets.linear(lambda v: v[rows], each) for each in (start, envelope))
         orbitals = jets.add(
             jets.multiply(start, jets.shift(factor, jnp.ones(()))), jets.multiply(envelope, term)
         )

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from huozi.arrays import jax, jnp
 from huozi.files import atomic_path
 
-FORM = 4
+FORM = 5
 """What the parameters of a wave function mean; raised when the same ones mean something else."""
 
 

@@ -74,11 +74,14 @@ def separation(x: Value, i: np.ndarray, j: np.ndarray) -> Value:
     return seed(x.value[i] - x.value[j])
 
 
-def spread_electrons(h: Value) -> Value:
-    """Widen one-electron jets (5, N, ...) to all 3N coordinates, (2 + 3N, N, ...)."""
+def spread_electrons(h: Value, electrons: int | None = None, rows: slice = slice(None)) -> Value:
+    """Widen one-electron jets (5, N, ...) to all 3N coordinates, (2 + 3N, N, ...).
+
+    They may be of the `rows` of all `electrons` alone.
+    """
     if not isinstance(h, Jet):
         return h
-    return _spread(h, np.eye(h.value.shape[0]), 1.0)
+    return _spread(h, np.eye(electrons or h.value.shape[0])[:, rows], 1.0)
 
 
 def spread_pairs(h: Value, i: np.ndarray, j: np.ndarray, electrons: int) -> Value:

@@ -121,7 +121,11 @@ class Problem:
         """
         molecule = self.molecule
         charges, nuclei = _arrays(molecule)
-        shape = (min(self.chunk, x.shape[0] // self.devices), self.devices)
+        # A chunk that does not divide the walkers would be compiled once more, for what is left.
+        share = x.shape[0] // self.devices
+        most = min(self.chunk, share)
+        divisors = (size for size in range(most, most // 2, -1) if share % size == 0)
+        shape = (next(divisors, most), self.devices)
         form = (self.wave_function, shape, molecule.potentials)
         field = np.array(molecule.field)
         electronic, terms = _measure(*form, params, charges, nuclei, field, x)
@@ -297,7 +301,8 @@ def _update(
 ) -> tuple[State, dict[str, Array]]:
     """Change the parameters by the local energies (G, B); `state.key` are two keys."""
     fine = jnp.isfinite(energies)
-    used = clipped(jnp.where(fine, energies, jnp.nan), numbers["clip"])
+    energies = jnp.where(fine, energies, jnp.nan)
+    used = clipped(energies, numbers["clip"])
     used = jnp.where(fine, used, jnp.nanmean(used, 1, keepdims=True))
     jacobian = _jacobian(wave_function, state.params, nuclei, _shared(state.x, devices, 1))
     rows = fine[..., None]

@@ -25,8 +25,8 @@ from huozi.wavefunction.molecule import Molecule
 Array = jax.Array
 Params = dict[str, Any]
 
-P_SHELLS = 2
-"""Of every nucleus."""
+LEAST_P_SHELLS = 2
+"""Of every nucleus; from boron on three, or neighbours were too far apart to form a 2p orbital."""
 
 LEAST_RATIO = 1.5
 """Of exponents that follow each other; of functions that are too alike large multiples cancel."""
@@ -40,10 +40,11 @@ WEAKEST_BINDING = 0.05
 
 @dataclass(frozen=True)
 class Basis:
-    """Two s functions and one more for every doubling of the charge, two p shells per nucleus.
+    """Functions of every nucleus.
 
-    Orbitals in a core potential are smooth and fall towards the nucleus; they ask for five s
-    functions at least, rounded off further.
+    Two s functions and one more for every doubling of the charge, and two p shells, or one for
+    every doubling begun. Orbitals in a core potential are smooth and fall towards the nucleus; they
+    ask for five s functions at least, rounded off further.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ class Basis:
     @property
     def p_atom(self) -> np.ndarray:
         """Nucleus of each p shell."""
-        return np.repeat(np.arange(len(self.charges)), P_SHELLS)
+        counts = [max(LEAST_P_SHELLS, int(np.ceil(np.log2(z)))) for z in self.charges]
+        return np.repeat(np.arange(len(counts)), counts)
 
     @property
     def size(self) -> int:
@@ -91,7 +93,7 @@ class Basis:
             Of the wave function far from all nuclei, 1/bohr.
         """
         s = [_ladder(decay, z, (self.s_atom == a).sum()) for a, z in enumerate(self.charges)]
-        p = [_ladder(decay, z / 2, P_SHELLS) for z in self.charges]
+        p = [_ladder(decay, z / 2, (self.p_atom == a).sum()) for a, z in enumerate(self.charges)]
         return {"s": np.concatenate(s), "p": np.concatenate(p)}
 
     def values(self, params: Params, vectors: Value, r2: Value) -> Value:
@@ -167,7 +169,9 @@ def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> Har
         mean_field, highest = _solve(molecule, "aug-cc-pvdz")
     grids = _grid(mean_field.mol)
     points, weights = grids.coords, grids.weights
-    target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff
+    # Occupied ones first: those of open shells need not be the lowest by Roothaan's energies.
+    order = np.argsort(-mean_field.mo_occ, kind="stable")
+    target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff[:, order]
     binding = WEAKEST_BINDING if excited else max(-highest, WEAKEST_BINDING)
     exponents = basis.init(np.sqrt(2 * binding))
     design = cusped_basis(molecule, basis, exponents, points)
@@ -180,14 +184,18 @@ def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> Har
     signs = np.where(np.arange(basis.size, 0, -1) @ fitted < 0, -1.0, 1.0)
     target, rest = root * target, root * (target - design @ fitted)
     missing = np.linalg.norm(rest, axis=0) / np.linalg.norm(target, axis=0)
-    energy, levels = float(mean_field.e_tot), mean_field.mo_energy
-    return HartreeFock(energy, signs * fitted, exponents, levels, missing)
+    levels = np.asarray(mean_field.mo_energy)[order]
+    return HartreeFock(float(mean_field.e_tot), signs * fitted, exponents, levels, missing)
 
 
 def _solve(molecule: Molecule, gaussians: str) -> tuple[Any, float]:
-    """Hartree-Fock and the level of its highest occupied orbital."""
+    """Hartree-Fock and the level of its highest occupied orbital.
+
+    Of open shells that of spin up: Roothaan's effective levels are means over both spins.
+    """
     mean_field = run_pyscf(molecule, gaussians)
-    return mean_field, float(mean_field.mo_energy[mean_field.mo_occ > 0].max())
+    levels = np.asarray(getattr(mean_field.mo_energy, "mo_ea", mean_field.mo_energy))
+    return mean_field, float(levels[mean_field.mo_occ > 0].max())
 
 
 def run_pyscf(molecule: Molecule, gaussians: str) -> Any:

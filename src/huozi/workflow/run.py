@@ -43,15 +43,22 @@ class RunFolder:
         ValueError
             If another process holds it.
         """
+        fresh = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as lock:
+        place = self.path / "lock"
+        with place.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(f"another process is at work in {self.path}") from None
             except OSError:  # a network file system without locks
                 pass
-            yield
+            try:
+                yield
+            finally:
+                if fresh and [*self.path.iterdir()] == [place]:  # nothing came of it
+                    place.unlink()
+                    self.path.rmdir()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Store the resolved configuration as ``config.yaml``."""

@@ -16,6 +16,7 @@ from learning_table import table
 from matplotlib.figure import Figure
 from readme_table import fill
 
+from huozi.report import value_with_error
 from huozi.units import HARTREE
 from huozi.wavefunction.checkpoint import FORM
 
@@ -30,7 +31,6 @@ GROUND = {
     "He": "He",
     "He triplet": "He, 1s2s triplet",
     "LiH": "LiH, 3.015 bohr",
-    "LiH 47min": "LiH, the same run again",
     "Be": "Be",
     "B": "B",
     "H10": "H10, 1.8 bohr apart",
@@ -47,10 +47,10 @@ LEVELS = {
 
 
 def number(value: float, error: float, scale: float = 1, sign: str = "") -> str:
-    """Write a number with its standard error: two digits of that, or one that is 3 or more."""
+    """Write a number with its standard error, with a sign if it is a difference."""
     value, error = scale * value, scale * error
-    digits = next((d for d in range(8) if round(error * 10**d) >= 3), 8)
-    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}".replace("-", "−")
+    tiny = f"{value:.7f} ± {error:.7f}"  # where two digits would take an exponent
+    return (sign if value > 0 else "") + (tiny if error < 1e-5 else value_with_error(value, error))
 
 
 def training(row: Result) -> str:
@@ -72,7 +72,7 @@ def ground(systems: dict[str, Result]) -> list[str]:
                 training(row) + ("" if row["quiet_machine"] else " ²"),
                 f"{row['seconds']:.0f} s",
                 number(row["energy_Ha"], row["stderr_Ha"]),
-                f"{row['exact_Ha']:.6f}".replace("-", "−"),
+                f"{row['exact_Ha']:.6f}",
                 number(row["above_exact_mHa"], 1e3 * row["stderr_Ha"], sign="+"),
                 f"{row['variance_Ha2']:.1e}".replace("e-0", "e-"),
                 row["verdict"].partition(":")[0],
@@ -95,7 +95,7 @@ def curve(systems: dict[str, Result]) -> list[str]:
                 number(row["energy_Ha"], row["stderr_Ha"]),
                 number(row["above_exact_mHa"], 1e3 * row["stderr_Ha"], sign="+"),
                 number(force, error),
-                f"{CURVE_FORCES[distance]:.4f}".replace("-", "−"),
+                f"{CURVE_FORCES[distance]:.4f}",
             ]
         )
     columns = ["distance, bohr", "energy, Ha", "above exact, mHa", "force, Ha/bohr", "FCI/cc-pVQZ"]

@@ -71,3 +71,21 @@ def test_train_says_which_keys_it_used(folder, monkeypatch, tmp_path):
     assert "note:" not in result.stdout
     notes = json.loads(run(*words, "--json").stdout)["notes"]
     assert [f"note: {note}" for note in notes] == [NOTE.format(path)] * 2
+
+
+def test_a_budget_takes_the_place_of_the_steps_of_a_file(folder, monkeypatch, tmp_path):
+    path, found = folder / "labelled.extxyz", []
+    (tmp_path / "settings.yaml").write_text("steps: 7\n")
+
+    def train(dataset, out, settings, held_out, report):
+        found.append((settings.steps, settings.budget))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr("huozi.potential.train", train)
+    words = ("train", path, "--config", tmp_path / "settings.yaml", "--out", tmp_path / "run")
+    for options in ((), ("--budget", "1h")):
+        with pytest.raises(ValueError, match="seen enough"):
+            run(*words, *options)
+    assert found == [(7, 300.0), (None, 3600.0)]
+    with pytest.raises(ValueError, match="contradict each other"):
+        run(*words, "--budget", "1h", "--steps", 5)

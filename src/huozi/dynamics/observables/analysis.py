@@ -304,9 +304,8 @@ def _dynamics(result: Analysis, viscosity: float | None) -> None:
     result.numbers["diffusion_1e-5_cm2_s"] = diffusion
     if (run.config.get("ensemble"), run.config.get("thermostat")) == ("nvt", "langevin"):
         result.notes.append(
-            "Langevin dynamics slows diffusion down and broadens vibrations: by friction of "
-            f"{run.config.get('thermostat_time', 100):g} fs. For both take the csvr thermostat, or "
-            "nve."
+            f"Langevin dynamics (1/friction {run.config.get('thermostat_time', 100):g} fs) slows "
+            "diffusion down and broadens vibrations; for both take the csvr thermostat, or nve."
         )
     _vibrations(result, step, masses, symbols)
 

@@ -73,7 +73,7 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> Split:
             "every frame is needed for training, as an isolated atom or the only frame with an "
             "element; give validation data"
         )
-    train = tuple(i for i in range(n) if i not in set(held))
+    train = tuple(sorted(set(range(n)) - set(held)))
     return replace(parts, indices={"train": train, "valid": tuple(sorted(held)), "test": ()})
 
 

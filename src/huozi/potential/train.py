@@ -418,7 +418,8 @@ class Trainer:
         ValueError
             If one is not finite; the last checkpoint is from before it.
         """
-        values = np.array([float(x) for x in self.losses])
+        self.losses = [float(x) for x in self.losses]  # those seen before are numbers already
+        values = np.array(self.losses)
         if not np.isfinite(values).all():
             raise ValueError(
                 f"the loss is not finite near step {self.progress.step}; look at the data with "

@@ -53,9 +53,10 @@ def reference_energies(molecule: Molecule) -> dict[str, float]:
 
 def is_single_reference(coupled: Any) -> bool:
     """Whether the norm of the singles, over the root of the electrons, is small."""
-    shells = coupled.t1 if isinstance(coupled.t1, tuple) else (coupled.t1, coupled.t1)
+    is_open = isinstance(coupled.t1, tuple)
+    shells = coupled.t1 if is_open else (coupled.t1, coupled.t1)
     norm = np.sqrt(sum(np.square(t).sum() for t in shells) / 2)
-    bound = LARGEST_T1 if shells[0] is shells[1] else 2 * LARGEST_T1
+    bound = 2 * LARGEST_T1 if is_open else LARGEST_T1
     return bool(norm / np.sqrt(coupled.mol.nelectron) <= bound)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from huozi.files import write_json
+from huozi.workflow.run import held
 from huozi.workflow.task import find_function, key_of, publish
 
 
@@ -43,7 +43,7 @@ def execute(
     """
     key = key_of(description)
     final, workspace = Path(tasks) / key, Path(tasks) / f".{key}"
-    with exclusive(workspace):
+    with held(workspace, wait=True):
         if final.exists():
             shutil.rmtree(workspace, ignore_errors=True)
             return
@@ -78,16 +78,6 @@ def execute(
 def failed(kind: str, reason: str) -> dict[str, Any]:
     """Status of a task that failed: of kind error, timeout or killed."""
     return {"state": "failed", "kind": kind, "reason": reason}
-
-
-@contextmanager
-def exclusive(workspace: Path) -> Iterator[None]:
-    """Hold a task's folder; the lock ends with this process, also by a kill."""
-    workspace.mkdir(parents=True, exist_ok=True)
-    with (workspace / "lock").open("w") as lock:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def begin(workspace: Path, description: dict[str, Any], keep: bool) -> int:

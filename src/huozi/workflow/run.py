@@ -17,6 +17,26 @@ import yaml
 from huozi.files import write_text
 
 
+@contextmanager
+def held(folder: Path, wait: bool) -> Iterator[None]:
+    """Hold a folder, made if missing, by a lock that ends with this process, also by a kill.
+
+    Raises
+    ------
+    ValueError
+        If another process holds it, unless told to `wait`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise ValueError(f"another process is at work in {folder}") from None
+        except OSError:  # some network file systems have no locks
+            pass
+        yield
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run; any viewer may read it while it grows.
@@ -43,16 +63,8 @@ class RunFolder:
         ValueError
             If another process holds it.
         """
-        fresh = not self.path.exists()
-        self.path.mkdir(parents=True, exist_ok=True)
-        place = self.path / "lock"
-        with place.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"another process is at work in {self.path}") from None
-            except OSError:  # a network file system without locks
-                pass
+        fresh, place = not self.path.exists(), self.path / "lock"
+        with held(self.path, wait=False):
             try:
                 yield
             finally:

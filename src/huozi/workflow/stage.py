@@ -13,9 +13,9 @@ from shutil import rmtree
 from typing import Any
 
 from huozi.files import write_json
-from huozi.workflow.execute import exclusive, execute, failed
+from huozi.workflow.execute import execute, failed
 from huozi.workflow.executors import WorkerLostError
-from huozi.workflow.run import RunFolder
+from huozi.workflow.run import RunFolder, held
 from huozi.workflow.task import Outcome, Task, find_outcome, publish
 
 Report = Callable[[str, int, int, int], None]
@@ -117,7 +117,7 @@ class Runner:
             if not _is_lost(error):
                 raise
             workspace = self.tasks / f".{key}"
-            with exclusive(workspace):
+            with held(workspace, wait=True):
                 if not (self.tasks / key).exists():
                     if not (workspace / "task.json").exists():  # killed before it began
                         write_json(workspace / "task.json", {**description, "attempts": 0})

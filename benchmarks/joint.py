@@ -1,9 +1,9 @@
-"""One model of several data sets beside a model of each: `accuracy.py NAME --train FILE` first.
+"""One model of several data sets beside one of each: `accuracy.py NAME --train FILE --folds 10`.
 
     python benchmarks/joint.py si=Si.extxyz ge=Ge.extxyz li=Li.extxyz mo=Mo.extxyz [--budget 20min]
 
-Every set is split as accuracy.py splits it (a tenth held out, seed 0), the training parts are
-joined, and the errors on each held-out part are divided by those in results/accuracy-NAME.json.
+The training frames of the first fold of every set are joined, and the errors on each set's part
+left out are divided by those of its own model, in results/accuracy-NAME.json.
 Writes benchmarks/results/joint.json.
 """
 
@@ -14,10 +14,11 @@ import json
 import sys
 import tempfile
 
+from accuracy import fold
 from results import FOLDER, save
 
 from huozi.potential import TrainConfig, evaluate, train
-from huozi.systems import Dataset, read, split
+from huozi.systems import Dataset, read
 
 KEYS = ("energy_rmse_mev_per_atom", "force_rmse_mev_per_A")
 
@@ -31,15 +32,15 @@ def main() -> None:
     parts = {}
     for pair in options.sets:
         name, _, path = pair.partition("=")
-        parts[name] = split(read([path]), (0.9, 0.0, 0.1), seed=0)
-    together = Dataset(tuple(frame for part in parts.values() for frame in part.train))
+        parts[name] = fold(read([path]), 0, of=10, seed=0)
+    together = Dataset(tuple(frame for kept, _ in parts.values() for frame in kept.frames))
     config = TrainConfig.read(None, {"budget": options.budget})
     with tempfile.TemporaryDirectory() as folder:
         result = train(together, folder, config)
-        errors = {name: evaluate(result.model, part.test).to_dict() for name, part in parts.items()}
+        errors = {name: evaluate(result.model, test).to_dict() for name, (_, test) in parts.items()}
     cases = {}
     for name, joint in errors.items():
-        alone = json.loads((FOLDER / f"accuracy-{name}.json").read_text())["test"]
+        alone = json.loads((FOLDER / f"accuracy-{name}.json").read_text())["folds"][0]["test"]
         cases[name] = {
             key: {"joint": joint[key], "alone": alone[key], "ratio": joint[key] / alone[key]}
             for key in KEYS

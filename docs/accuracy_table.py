@@ -23,7 +23,7 @@ PUBLISHED = {
     "mo": ("Mo", 4.04, 333),
 }
 HEAD = (
-    "| data | frames: training, held out | steps | seconds | energy, meV/atom | force, meV/Å "
+    "| data | frames: training, tested | steps | seconds | energy, meV/atom | force, meV/Å "
     "| qSNAP: energy, force |",
     "|---|---|---|---|---|---|---|",
 )
@@ -34,19 +34,24 @@ def row(name: str, result: dict[str, Any]) -> str:
     title, *published = PUBLISHED.get(name, ("water, PBE0+TS",))
     other = "{:.2f}, {:.0f}".format(*published) if published else ""
     test = result["test"]
+    runs = result.get("folds", [result])
+    frames, steps, seconds = (
+        sum(run[key] for run in runs) / len(runs) for key in ("train_frames", "steps", "seconds")
+    )
+    folds = f" in {len(runs)} folds" if len(runs) > 1 else ""
     return (
-        f"| {title} | {result['train_frames']}, {test['frames']} | {result['steps']:,} "
-        f"| {result['seconds']:.0f} | {test['energy_rmse_mev_per_atom']:.2f} "
+        f"| {title} | {frames:.0f}, {test['frames']}{folds} | {steps:,.0f} "
+        f"| {seconds:.0f} | {test['energy_rmse_mev_per_atom']:.2f} "
         f"| {test['force_rmse_mev_per_A']:.1f} | {other} |"
     )
 
 
 def joint(result: dict[str, Any]) -> list[str]:
-    """Errors of the joint model over those of the models alone."""
+    """Errors of the joint model over those of the models alone, on the first fold."""
     lines = [
         "",
         f"One model of all four after {result['steps']:,} steps ({result['seconds']:.0f} s), its "
-        "errors over those above:",
+        "errors on the first fold over those of each one's own model:",
         "",
         "| data | energy | force |",
         "|---|---|---|",

@@ -231,6 +231,33 @@ def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "no frames"),
+        ('1\npbc="T T T" Lattice="9 0 0 0 9 0 0 0 9"\nHe 0 0 0\n', "without a cell"),
+        ("2\n\nH 0 0 0\nH 0 0 0\n", "0 bohr apart"),
+    ],
+)
+def test_files_that_are_no_molecule(monkeypatch, capsys, tmp_path, lines, message):
+    file, out = tmp_path / "file.xyz", tmp_path / "out"
+    file.write_text(lines)
+    arguments = ("train", "--molecule", file, "--out", out)
+    code, _, err = command(monkeypatch, capsys, "wavefunction", *arguments)
+    assert code == 2
+    assert message in err
+    assert not out.exists()
+
+
+def test_energies_that_spread_wider_are_still_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SOUND", 0.0)  # no step is as good as it takes
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, state, header: saved.append(state.step))
+    config = CONFIG.model_copy(update={"steps": 3})
+    build(HELIUM, TINY).train(tmp_path / "run", config=config)
+    assert [int(step) for step in saved] == [1, 2, 3, 3]
+
+
 def test_a_step_is_compiled_once(tmp_path):
     form = AnsatzConfig(width=8, layers=1, heads=1, determinants=1, pair_width=4)
     before = _update._cache_size()

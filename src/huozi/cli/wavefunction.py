@@ -126,6 +126,7 @@ def evaluate(
     Example: huozi wavefunction evaluate lih --budget 5min
     """
     one_thread_for_small_matrices()
+    from huozi.files import write_json
     from huozi.wavefunction import States, judge, load_run, reference_energies
     from huozi.workflow import parse_duration
 
@@ -157,11 +158,9 @@ def evaluate(
         if not forces:
             result = {name: value for name, value in result.items() if "forces" not in name}
         results.append(result)
+        whole = result if count == 1 else {"geometries": results}
+        write_json(run / "evaluation.json", whole)
     _plot(run, course, references if count == 1 else {})
-    from huozi.files import write_json
-
-    whole = results[0] if count == 1 else {"geometries": results}
-    write_json(run / "evaluation.json", whole)
     words = _words_of_states if excited else _words
     typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(words, results)))
 
@@ -244,13 +243,20 @@ def _molecules(
     """Geometries of one option: one, or the frames of an XYZ file."""
     from huozi.wavefunction import Molecule
 
-    if ";" not in text and Path(text).suffix == ".xyz":
-        from ase.io import read
+    if ";" not in text and Path(text).suffix in (".xyz", ".extxyz"):
+        from ase.data import chemical_symbols
 
-        frames: Any = read(text, ":")
+        from huozi.systems import read
+
+        systems = [frame.system for frame in read(text).frames]
+        if any(system.pbc.any() for system in systems):
+            raise ValueError(f"{text} is periodic; wave functions are of molecules without a cell")
         lines = [
-            "; ".join(f"{a.symbol} {' '.join(map(str, a.position))}" for a in atoms)
-            for atoms in frames
+            "; ".join(
+                f"{chemical_symbols[z]} {' '.join(map(str, place))}"
+                for z, place in zip(system.species, system.positions)
+            )
+            for system in systems
         ]
         return [Molecule.parse(line, "angstrom", charge, spin, field, ecp) for line in lines]
     return [Molecule.parse(text, unit, charge, spin, field, ecp)]

@@ -135,8 +135,9 @@ class Problem:
         self, params: Params, x: Array, key: Array, width: Array, moves: int
     ) -> tuple[Array, Array, Array]:
         """Metropolis moves; new walkers, log|psi| there, and the acceptance."""
-        charges, nuclei = _arrays(self.molecule)
-        shape = (moves, self.devices)
+        molecule = self.molecule
+        charges, nuclei = _arrays(molecule)
+        shape = ((molecule.up, molecule.down), moves, self.devices)
         return _sweep(self.wave_function, shape, params, charges, nuclei, x, key, width)
 
 
@@ -201,7 +202,7 @@ def _measure(
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sweep(
     wave_function: Any,
-    shape: tuple[int, int],
+    shape: tuple[tuple[int, int], int, int],
     params: Params,
     charges: Array,
     nuclei: Array,
@@ -209,10 +210,10 @@ def _sweep(
     key: Array,
     width: Array,
 ) -> tuple[Array, Array, Array]:
-    moves, devices = shape
+    spins, moves, devices = shape
     return sampler.sweep(
         lambda r: _log_psi(wave_function, params, nuclei, r),
-        _shared(x, devices, 0), key, width, charges, nuclei, moves,
+        _shared(x, devices, 0), key, width, charges, nuclei, spins, moves,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Metropolis sampling of |psi|^2 by moves of all electrons at once."""
+"""Metropolis sampling of |psi|^2: moves of all electrons at once, exchanges of two spins."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ Array = jax.Array
 LogPsi = Callable[[Array], Array]
 
 TARGET_ACCEPTANCE = 0.5
+
+EXCHANGES = 0.1
+"""Of the moves: a spin-up and a spin-down electron trade places."""
 
 
 def initial_walkers(rng: np.random.Generator, molecule: Molecule, walkers: int) -> Array:
@@ -42,6 +45,24 @@ def step_lengths(x: Array, charges: Array, nuclei: Array) -> Array:
     return 1 / (0.25 + (1 / jnp.sqrt(r2 + 1 / charges**2)).sum(-1, keepdims=True))
 
 
+def exchange(x: Array, key: Array, up: int, electrons: int) -> Array:
+    """Let one electron of either spin, chosen at random, trade places, in one copy of the molecule.
+
+    Between atoms far apart no path of small moves turns up-down into down-up; this does.
+
+    Parameters
+    ----------
+    x : (walkers, K electrons, 3) array
+        Of each copy `up` electrons come first; others follow.
+    """
+    first, second, copy = jax.random.split(key, 3)
+    rows = jnp.arange(len(x))
+    start = electrons * jax.random.randint(copy, rows.shape, 0, x.shape[1] // electrons)
+    a = start + jax.random.randint(first, rows.shape, 0, up)
+    b = start + jax.random.randint(second, rows.shape, up, electrons)
+    return x.at[rows, a].set(x[rows, b]).at[rows, b].set(x[rows, a])
+
+
 def sweep(
     log_psi: LogPsi,
     x: Array,
@@ -49,13 +70,14 @@ def sweep(
     width: Array,
     charges: Array,
     nuclei: Array,
+    spins: tuple[int, int],
     moves: int,
 ) -> tuple[Array, Array, Array]:
     """Move all walkers `moves` times.
 
     Gaussian steps of width `width` times `step_lengths`, of all electrons at once. The length
     depends on the place, so the ratio of the proposal densities enters the acceptance
-    (Hastings).
+    (Hastings). In a tenth of the moves an exchange of two electrons is proposed instead.
 
     Parameters
     ----------
@@ -65,6 +87,8 @@ def sweep(
         Bohr.
     width : array
         Scale of the steps, bohr.
+    spins : (int, int)
+        Electrons of spin up, which come first, and down.
 
     Returns
     -------
@@ -72,8 +96,9 @@ def sweep(
     log : (walkers,) array
         log|psi| there.
     acceptance : array
-        Fraction of moves accepted.
+        Fraction of steps accepted; exchanges, to which the width does not matter, left out.
     """
+    up, down = spins
 
     def log_proposal(lengths: Array, squared: Array) -> Array:
         return (-3 * jnp.log(lengths) - squared / (2 * (width * lengths) ** 2)).sum((-2, -1))
@@ -82,22 +107,31 @@ def sweep(
         carry: tuple[Array, Array], turn: tuple[Array, Array]
     ) -> tuple[tuple[Array, Array], Array]:
         (x, log), (key, length) = carry, turn
-        keys = jax.random.split(key)
+        keys = jax.random.split(key, 4)
         here = step_lengths(x, charges, nuclei)
         proposed = x + length * width * here * jax.random.normal(keys[0], x.shape)
         there = step_lengths(proposed, charges, nuclei)
         squared = jnp.square(proposed - x).sum(-1, keepdims=True)
+        towards = log_proposal(there, squared) - log_proposal(here, squared)
+        stepped = jnp.ones(len(x), bool)
+        if up and down:
+            stepped = jax.random.uniform(keys[2], towards.shape) >= EXCHANGES * length
+            traded = exchange(x, keys[3], up, up + down)
+            proposed = jnp.where(stepped[:, None, None], proposed, traded)
+            towards = jnp.where(stepped, towards, 0.0)
         new = log_psi(proposed)
-        ratio = 2 * (new - log) + log_proposal(there, squared) - log_proposal(here, squared)
+        ratio = 2 * (new - log) + towards
         accept = jnp.log(jax.random.uniform(keys[1], ratio.shape)) < ratio
         x = jnp.where(accept[:, None, None], proposed, x)
-        return (x, jnp.where(accept, new, log)), accept.mean(dtype=x.dtype)
+        counts = jnp.array([(accept & stepped).sum(), stepped.sum()])
+        return (x, jnp.where(accept, new, log)), counts
 
     # The first move goes nowhere and finds log|psi|: compiling the network once, not twice.
     turns = (jax.random.split(key, moves + 1), jnp.minimum(jnp.arange(moves + 1.0), 1))
     start = (x, jnp.full(x.shape[0], -jnp.inf))
-    (x, log), accepted = jax.lax.scan(move, start, turns)
-    return x, log, accepted[1:].mean()
+    (x, log), counts = jax.lax.scan(move, start, turns)
+    accepted, stepped = counts[1:].sum(0)
+    return x, log, accepted / jnp.maximum(stepped, 1)
 
 
 def adapt(width: Array, acceptance: Array, rate: float = 0.2) -> Array:

@@ -47,6 +47,9 @@ RECOVERIES = 5
 BROKEN, SOUND = 10.0, 2.0
 """Times the least spread of local energies: a broken wave function, one fit for a checkpoint."""
 
+STALE = 10
+"""Intervals after which a checkpoint is written though energies spread wider than `SOUND`."""
+
 LEAST_SPREAD = 0.01
 """Hartree; narrower spreads are not told apart, or a nearly exact wave function would be broken."""
 
@@ -273,8 +276,9 @@ class _Session:
                 continue
             state = fresh
             self.note(state, values)
+            age = time.monotonic() - self.saved
             sound = values["spread"].max() < SOUND * self.least
-            if sound and time.monotonic() - self.saved > self.config.checkpoint_every:
+            if age > self.config.checkpoint_every * (1 if sound else STALE):
                 self.save(state)
                 good = state
         self.log_window(state)

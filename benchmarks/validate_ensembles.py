@@ -167,7 +167,7 @@ def check_density(
         checkpoint_every=100_000,
         trajectory_every=1000,
     )
-    result = run_md(field, fluid(repeat, density), config)
+    result = run_md(field, fluid(repeat, 0.9 * density), config)
     volumes = result.thermo["volume_A3"][len(result.thermo["step"]) // 5 :]
     found = block_average(len(result.system) * SIGMA**3 / volumes)
     return {

@@ -156,6 +156,8 @@ def plot(systems: dict[str, Result], path: Path) -> None:
     panels = figure.subplots(1, len(systems), squeeze=False)[0]
     for axes, (name, found) in zip(panels, systems.items(), strict=True):
         for program in ("Huozi", "DeepQMC"):
+            if not found[program]["course"]:
+                continue  # not one step was made
             seconds, energies = zip(*found[program]["course"], strict=True)
             above = [1e3 * (energy - found["exact_Ha"]) for energy in energies]
             axes.plot(seconds, above, ".", markersize=3, label=program)

@@ -7,6 +7,8 @@ import os
 # Threads of OpenBLAS wait for each other without rest. Beside another worker they make a relaxation
 # of four atoms ten times as costly; it reads this when NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Messages are compared as text; on some services typer would colour them.
+os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Units and constants: eV, Å, fs, K, amu, e (CODATA 2018 through ASE).
+"""Units and constants: eV, Å, fs, K, amu, e (CODATA 2014 through ASE).
 
 Times are in fs and velocities in Å/fs everywhere in Huozi; ASE's own unit of time
 (10.18 fs) appears only where ASE objects are read or written.

@@ -177,6 +177,7 @@ def test_split(tmp_path, good, options, sizes):
         run("split", good, "--out", out, *options)
     record = json.loads(run("split", good, "--out", out, "--overwrite", "--json", *options).stdout)
     assert record["frames"]["train"] == sizes[0]
+    assert "energy from key" in record["notes"][0]
 
 
 def test_convert_keeps_files_of_others(tmp_path, good):

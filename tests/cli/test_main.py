@@ -125,7 +125,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
     failing(monkeypatch, KeyboardInterrupt())
     code, out, err = run(monkeypatch, capsys)
     assert (code, out) == (130, "")
-    assert err == "interrupted; run the same command again to resume\n"
+    assert err == "interrupted; a run folder goes on when the command is given again\n"
 
 
 def test_a_traceback_on_request_and_for_bugs(monkeypatch, tmp_path):

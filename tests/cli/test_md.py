@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from huozi.arrays import jax, jnp
 from huozi.cli.main import app
+from huozi.cli.md import read_structure
 from huozi.dynamics import DeviationError, MDConfig, read_thermo, read_trajectory
 from huozi.potential import Ensemble, Model, MomentConfig, load_model
 from huozi.potential.moment import init
@@ -179,6 +181,20 @@ def test_relax_writes_the_structure(folder, tmp_path):
     text = run("relax", model, structure, "--out", tmp_path / "r.extxyz").stdout
     assert text.startswith("relaxed after ")
     assert read(tmp_path / "r.extxyz").get_potential_energy() == pytest.approx(numbers["energy_eV"])
+    again = ("relax", model, structure, "--out", tmp_path / "r.extxyz")
+    with pytest.raises(ValueError, match="give --overwrite to replace all of it"):
+        run(*again)
+    assert run(*again, "--overwrite").exit_code == 0
+
+
+def test_an_at_may_be_part_of_the_name(folder, tmp_path):
+    shutil.copy(folder / "ar.extxyz", tmp_path / "ar@50K.extxyz")
+    assert len(read_structure(str(tmp_path / "ar@50K.extxyz"))) == 4
+    assert not read_structure(str(tmp_path / "ar@50K.extxyz@0")).has("momenta")
+    with pytest.raises(ValueError, match=r"ar@50K\.extxyz has no frame 7"):
+        read_structure(str(tmp_path / "ar@50K.extxyz@7"))
+    with pytest.raises(FileNotFoundError, match=r"no structure file .*ar$"):
+        read_structure(str(tmp_path / "ar@7"))
 
 
 @pytest.mark.parametrize(

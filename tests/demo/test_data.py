@@ -29,8 +29,8 @@ def warm(dataset, temperatures):
 
 
 def test_a_fifth_of_the_frames_is_kept_for_testing_in_blocks(tmp_path, crystal_file):
-    summary = prepare_data(tmp_path, [crystal_file], 40.0)
-    train, test = read(tmp_path / "train.extxyz"), read(tmp_path / "test.extxyz")
+    summary = prepare_data(tmp_path / "data", [crystal_file], 40.0)
+    train, test = read(tmp_path / "data" / "train.extxyz"), read(tmp_path / "data" / "test.extxyz")
     assert (len(train), len(test)) == (summary["train_frames"], summary["test_frames"]) == (48, 12)
     tested = {frame.system.positions.tobytes() for frame in test}
     assert tested.isdisjoint(frame.system.positions.tobytes() for frame in train)
@@ -39,11 +39,11 @@ def test_a_fifth_of_the_frames_is_kept_for_testing_in_blocks(tmp_path, crystal_f
 
 
 def test_data_are_prepared_once(tmp_path, crystal_file):
-    first = prepare_data(tmp_path, [crystal_file], 40.0)
-    written = (tmp_path / "train.extxyz").stat().st_mtime_ns
-    assert prepare_data(tmp_path, ["not there"], 40.0) == first
-    assert prepare_data(tmp_path, [crystal_file], 40.0) == first
-    assert (tmp_path / "train.extxyz").stat().st_mtime_ns == written
+    first = prepare_data(tmp_path / "data", [crystal_file], 40.0)
+    written = (tmp_path / "data" / "train.extxyz").stat().st_mtime_ns
+    assert prepare_data(tmp_path / "data", ["not there"], 40.0) == first
+    assert prepare_data(tmp_path / "data", [crystal_file], 40.0) == first
+    assert (tmp_path / "data" / "train.extxyz").stat().st_mtime_ns == written
 
 
 def test_frames_that_have_changed_since_are_refused(tmp_path):
@@ -58,9 +58,9 @@ def test_frames_that_have_changed_since_are_refused(tmp_path):
 
 
 def test_the_reference_has_the_density_of_the_start(tmp_path, crystal_file):
-    summary = prepare_data(tmp_path, [crystal_file], 40.0)
-    reference = read(tmp_path / "reference.extxyz")
-    start = read(tmp_path / "start.extxyz")[0].system.density
+    summary = prepare_data(tmp_path / "data", [crystal_file], 40.0)
+    reference = read(tmp_path / "data" / "reference.extxyz")
+    start = read(tmp_path / "data" / "start.extxyz")[0].system.density
     found = [frame.system.density for frame in reference]
     np.testing.assert_allclose(found, start, rtol=1e-6)
     assert summary["reference"]["frames"] == len(reference) == 45
@@ -73,8 +73,8 @@ def test_frames_that_sample_no_state_are_no_reference(tmp_path):
         for index, frame in enumerate(crystal(40, 3))
     ]
     write(Dataset(tuple(frames)), tmp_path / "mixed.extxyz")
-    prepare_data(tmp_path, [tmp_path / "mixed.extxyz"], 40.0)
-    reference = read(tmp_path / "reference.extxyz")
+    prepare_data(tmp_path / "data", [tmp_path / "mixed.extxyz"], 40.0)
+    reference = read(tmp_path / "data" / "reference.extxyz")
     assert {frame.info["equilibrium"] for frame in reference} == {True}
 
 
@@ -95,10 +95,10 @@ def test_the_start_is_of_the_most_frequent_composition():
 
 
 def test_open_systems_have_no_density_and_no_reference(tmp_path, cluster_file):
-    summary = prepare_data(tmp_path, [cluster_file], 20.0)
+    summary = prepare_data(tmp_path / "data", [cluster_file], 20.0)
     assert summary["start"]["density_g_cm3"] is None
     assert summary["reference"]["frames"] == 0
-    assert not (tmp_path / "reference.extxyz").exists()
+    assert not (tmp_path / "data" / "reference.extxyz").exists()
 
 
 def test_water_is_recognised():

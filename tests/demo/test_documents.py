@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -77,6 +78,14 @@ def test_the_python_and_the_commands_of_the_readme_do_the_same(folder, capsys):
 def test_both_readmes_show_the_same_code():
     for language in ("python", "sh"):
         assert blocks("README.md", language) == blocks("README.zh.md", language)
+
+
+def test_the_settings_are_those_of_the_code(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    table = importlib.import_module("settings_table")
+    for settings in table.SETTINGS.values():
+        assert "\n".join(table.rows(settings)) in page, "run: python docs/settings_table.py"
 
 
 def test_the_example_of_the_handbook_runs(tmp_path, monkeypatch, capsys):

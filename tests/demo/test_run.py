@@ -139,6 +139,16 @@ def test_another_demo_in_the_same_folder_is_refused(demo, crystal_file):
         run_demo(out, None, CONFIG)
 
 
+def test_data_in_the_folder_are_not_replaced(tmp_path, crystal_file):
+    (tmp_path / "data").mkdir()
+    own = tmp_path / "data" / "train.extxyz"
+    own.write_bytes(crystal_file.read_bytes())
+    with pytest.raises(ValueError, match="exists and is of no demo"):
+        run_demo(tmp_path, [own], CONFIG)
+    assert own.read_bytes() == crystal_file.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_the_command_prints_one_object(demo, crystal_file):
     result, _, _ = demo
     arguments = ["demo", "--data", str(crystal_file), "--out", str(result.report.parent), "--json"]

@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 
@@ -7,10 +5,15 @@ pytest.importorskip("pyscf", reason="needs the extra huozi[functional]")
 from pyscf import gto, lib
 
 lib.num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
 
 DIMER = """O 0 0 0; H 0.7 0.6 0.1; H -.75 .55 0;
            O 0.1 -2.7 .3; H .2 -1.8 .1; H -.7 -3. 0.2"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """For processes that a test starts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def molecule(atoms, basis="6-31g", spin=0, **options):

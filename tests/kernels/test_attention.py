@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +83,8 @@ if kernels.instruction_set() != {isa!r}:
 assert max(largest_error(shape) for shape in SHAPES[1::3]) < 2e-5
 """
     environment = os.environ | {"HUOZI_ISA": isa}
-    code = subprocess.run([sys.executable, "-c", program], env=environment).returncode
-    if code == 3:
+    root = Path(__file__).parents[2]
+    code = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root).returncode
+    if code == 3 and isa != "portable":
         pytest.skip(f"this processor has no {isa}")
     assert code == 0

@@ -121,28 +121,6 @@ def test_few_functions_give_the_whole_embedding() -> None:
     assert found < 1e-7
 
 
-@pytest.mark.parametrize("name", ["se_a.yaml", "se_r.yaml", "dpa1_concat_plain.yaml"])
-def test_forces_and_virial_are_derivatives(name: str) -> None:
-    """By finite differences in float64, of atoms at random."""
-    model = convert(HERE / name)
-    system = random_system(np.random.default_rng(3), model.elements, 12, 2.7)
-    found, step = model.evaluate(system), 1e-5
-    rng = np.random.default_rng(0)
-    along = rng.normal(size=system.positions.shape)
-    strain = rng.normal(size=(3, 3))
-
-    def energy(shift: float, stretch: float) -> float:
-        deform = np.eye(3) + stretch * strain
-        positions = (system.positions + shift * along) @ deform
-        moved = System(system.species, positions, system.cell @ deform, system.pbc)
-        return float(model.evaluate(moved).energy)
-
-    slope = (energy(step, 0) - energy(-step, 0)) / (2 * step)
-    assert slope == pytest.approx(-float((found.forces * along).sum()), rel=1e-6, abs=1e-8)
-    slope = (energy(0, step) - energy(0, -step)) / (2 * step)
-    assert slope == pytest.approx(-float((found.virial * strain).sum()), rel=1e-6, abs=1e-8)
-
-
 def test_models_that_it_cannot_run_are_refused_with_the_reason() -> None:
     for name, reason in (
         ("hybrid.yaml", "not hybrids"),

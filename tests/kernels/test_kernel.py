@@ -49,12 +49,16 @@ np.savez(sys.argv[1], name=kernels.instruction_set(), **first._asdict())
 """
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def run_with(folder: Path, **environment: str) -> dict[str, np.ndarray]:
     """Evaluate in a process of its own."""
     out = folder / "result.npz"
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(out)], check=True, env=os.environ | environment
-    )
+        [sys.executable, "-c", PROGRAM, str(out)],
+        check=True, env=os.environ | environment, cwd=ROOT,
+    )  # fmt: skip
     return dict(np.load(out))
 
 
@@ -79,8 +83,10 @@ def test_same_numbers_with_other_instructions_and_threads(
     Those of forces are exact.
     """
     other = run_with(tmp_path, OMP_NUM_THREADS="1", **environment)
-    if "HUOZI_ISA" in environment and other["name"] != environment["HUOZI_ISA"]:
-        pytest.skip(f"this processor has no {environment['HUOZI_ISA']}")
+    wanted = environment.get("HUOZI_ISA", other["name"])
+    if wanted == "avx2" and other["name"] == "portable":
+        pytest.skip("this processor has no avx2")
+    assert other["name"] == wanted
     for name in ("energy", "forces", "virial"):
         scale = np.abs(on_two_threads[name]).max()
         np.testing.assert_allclose(other[name], on_two_threads[name], 0, tolerance * scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +15,11 @@ from ase.io import write as ase_write
 from typer.testing import CliRunner
 
 from huozi.cli.main import app
-from huozi.labels import AseLevel, PyscfLevel, isolated_atoms, label
+from huozi.labels import AseLevel, PyscfLevel, XtbLevel, isolated_atoms, label
 from huozi.labels.run import label_task, with_label
 from huozi.learning import find_runs, status
 from huozi.systems import Dataset, Frame, System, fit_e0, read
-from huozi.workflow import QuorumError, RunFolder, Runner, open_executor
+from huozi.workflow import QuorumError, RunFolder, Runner, all_outcomes, open_executor
 
 EMT = AseLevel(calculator="ase.calculators.emt:EMT")
 FRAGILE = AseLevel(calculator="tests.labels.calculators:FragileEMT", parameters={"fault": 0.3})
@@ -84,6 +85,16 @@ def test_charge_and_spin_of_a_frame_are_part_of_its_task() -> None:
     assert label_task(frame, EMT).key() != label_task(frame, FRAGILE).key()
 
 
+def test_labels_that_an_engine_once_made_otherwise_are_made_again() -> None:
+    (frame,) = copper(1)
+    layer = replace(frame, system=replace(frame.system, pbc=np.array([True, True, False])))
+    plain, smeared = PyscfLevel(), PyscfLevel(smearing=0.1)
+    assert "revision" not in label_task(frame, plain).inputs
+    assert label_task(frame, smeared).inputs["revision"] == 2
+    assert label_task(layer, XtbLevel()).inputs["revision"] == 2
+    assert "revision" not in label_task(frame, XtbLevel()).inputs
+
+
 def test_isolated_atoms_are_in_their_ground_state() -> None:
     found = {
         f.source.split()[1]: f.info["multiplicity"] for f in isolated_atoms(["H", "O", "N", "He"])
@@ -111,11 +122,26 @@ def test_the_command(tmp_path: Path) -> None:
     (run,) = find_runs(tmp_path)
     assert (run["run"], run["verb"]) == (str(folder.path), "label")
     assert status(folder.path)["finished"]
+    failed = [o.key for o in all_outcomes(folder) if not o.done]
+    result = CliRunner().invoke(app, ["retry", str(folder.path), "--failed", "--json"])
+    assert json.loads(result.stdout) == {"forgotten": failed}
+    assert all(o.done for o in all_outcomes(folder))
     found = read(tmp_path / "labels.extxyz")
     assert found[0].info["config_type"] == "isolated_atom"
     assert all(f.info["level"] == "GFN2-xTB" for f in found)
     energies = fit_e0(Dataset(found.frames))
     assert energies[1] == found[0].labels.energy
+
+    before = (tmp_path / "labels.extxyz").read_bytes()
+    ase_write(tmp_path / "others.extxyz", frames[2])
+    for old, new, message in (
+        ("--json", "--multiplicity=3", "labels of another level"),
+        ("frames.extxyz", "others.extxyz", "labels of other frames, too"),
+        ("--isolated-atoms", "--json", "labels of other frames, too"),
+    ):
+        result = CliRunner().invoke(app, [word.replace(old, new) for word in command])
+        assert message in str(result.exception)
+    assert (tmp_path / "labels.extxyz").read_bytes() == before
 
 
 def test_the_command_names_every_mistake(tmp_path: Path) -> None:
@@ -133,7 +159,11 @@ def test_the_command_names_every_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("out.traj", "cannot tell the format"), ("frames.extxyz", "not made by this command")],
+    [
+        ("out.traj", "cannot tell the format"),
+        ("frames.extxyz", "not made by this command"),
+        ("folder", r"fit into extxyz alone"),
+    ],
 )
 def test_an_output_that_cannot_be_written_is_found_before_the_work(
     tmp_path: Path, name: str, message: str

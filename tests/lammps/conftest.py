@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase.data import chemical_symbols
 
-from huozi import lammps
+from huozi import kernels, lammps
 from huozi.arrays import jax
 from huozi.potential import Model, load_model
 from huozi.potential.deeppot import init
@@ -54,6 +54,8 @@ def plugin() -> None:
     """The plugin, built from this checkout."""
     if not lammps.is_installed():
         pytest.skip("LAMMPS is not installed: pip install 'huozi[lammps]'")
+    if not kernels.is_available():
+        pytest.skip("the compiled kernel was not built")
     lammps.install()
 
 

@@ -91,7 +91,9 @@ def test_a_dry_run_estimates_the_cost(tmp_path: Path) -> None:
     assert found["labels_at_most"] == 244
     # Eight rounds of three models on two workers, two minutes each, and the final one alone.
     training = (8 * 2 + 1) * 120 / 3600
-    assert training < found["wall_hours_at_most"] < training + 0.2
+    parts = found["seconds_at_most"]
+    expected = training + (parts["labels"] + parts["exploration"] / 2) / 3600
+    assert found["wall_hours_at_most"] == pytest.approx(expected)
     assert not (tmp_path / "run").exists()
 
 

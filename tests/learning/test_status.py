@@ -69,9 +69,17 @@ def test_time_left_is_at_the_pace_of_the_iteration_before(
     assert found == {"done": 0, "tasks": 2, "seconds_left": 190}
 
 
-def test_no_pace_is_known_and_a_replay_forgets_the_first_attempt(tmp_path: Path) -> None:
+def test_without_a_pace_no_time_is_told(tmp_path: Path) -> None:
+    found = status(run(tmp_path, [stage("initial labels", 1000.0, 3)]))["doing"]
+    assert found["seconds_left"] is None
+
+
+def test_a_replay_forgets_the_first_attempt_but_not_its_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 9004.0)
     name = "initial labels"
     first = [stage(name, 1000.0, 3), ended(name, 1005.0)]
     found = status(run(tmp_path, [*first, stage(name, 9000.0, 3, 1)]))["doing"]
     assert (found["done"], found["tasks"]) == (1, 3)
-    assert found["seconds_left"] == 0
+    assert found["seconds_left"] == 6  # two left at 5 s, 4 s gone

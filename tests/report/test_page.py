@@ -54,6 +54,13 @@ def water_box(frames=5, seed=0):
     return result
 
 
+def test_atoms_are_numbered_by_their_elements():
+    atoms = Atoms("Cu2OHO", positions=np.diag(np.arange(5.0))[:, :3])
+    data = viewer_data([atoms])
+    symbols = [data["elements"][kind]["symbol"] for kind in data["kinds"]]
+    assert symbols == atoms.get_chemical_symbols()
+
+
 def decode(data):
     packed = np.frombuffer(base64.b64decode(data["positions"]), "<i2").astype(float)
     return data["origin"] + data["scale"] * (packed.reshape(data["frames"], -1, 3) + 32768)

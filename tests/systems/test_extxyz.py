@@ -241,6 +241,13 @@ def test_chosen_keys(tmp_path):
         read(path, keys={"dipole": "e"})
 
 
+def test_a_chosen_stress_of_an_open_system_is_there_though_it_means_nothing(tmp_path):
+    text = GOOD.replace("energy", 'pbc="F F F" my_stress="1 1 1 0 0 0" energy')
+    data = read(save(tmp_path, text), keys={"stress": "my_stress"})
+    assert data[0].labels.virial is None
+    assert any("'my_stress' has no meaning" in note for note in data.notes)
+
+
 def test_unrecognised_labels_are_noted(tmp_path):
     text = GOOD.replace("forces", "mace_F").replace("energy", "mace_E")
     data = read(save(tmp_path, text))
@@ -309,6 +316,11 @@ def test_truncated_gzip(tmp_path):
     path.write_bytes(gzip.compress((GOOD * 2000).encode())[:-30])
     with pytest.raises(ValueError, match="not a whole text file after frame"):
         read(path)
+    whole = gzip.compress((GOOD * 2000).encode())
+    for place in range(20, len(whole), 25):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"a\.xyz\.gz"):
+            read(path)
     path.write_bytes(b"no gzip")
     with pytest.raises(ValueError, match="not a whole text file"):
         read(path)
@@ -316,7 +328,8 @@ def test_truncated_gzip(tmp_path):
 
 def test_what_extxyz_cannot_hold_is_told(tmp_path):
     system = System(np.array([1]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool))
-    info = {"bad": object(), "REF_energy": 3.0, "pbc": "?", "ok": {"a": [1, 2]}}
+    kept = {"ok": {"a": [1, 2]}, "kpts": "4 4 4", "one": "1,2", "ragged": [[1, 2], [3]]}
+    info = {"bad": object(), "REF_energy": 3.0, "pbc": "?", **kept}
     arrays = {"forces": np.ones((1, 3)), "names": np.array(["a b"]), "deep": np.ones((1, 2, 2))}
     notes = write(
         Dataset((Frame(system, Labels(1.0), info=info, arrays=arrays),)), tmp_path / "a.xyz"
@@ -325,7 +338,7 @@ def test_what_extxyz_cannot_hold_is_told(tmp_path):
         "REF_energy", "bad", "deep", "forces", "names", "pbc",
     ]  # fmt: skip
     (back,) = read(tmp_path / "a.xyz")
-    assert back.info == {"ok": {"a": [1, 2]}}
+    assert back.info == kept
     assert back.labels.energy == 1.0
 
 

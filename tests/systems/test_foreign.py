@@ -68,6 +68,13 @@ def test_trajectory_of_ase_keeps_forces_on_fixed_atoms(tmp_path, alloy):
     assert data[1].labels.energy == alloy[2].labels.energy
 
 
+def test_an_at_in_a_file_name_is_no_index(tmp_path, alloy):
+    for name, frame in (("a.traj", alloy[0]), ("a.traj@1", alloy[2])):
+        ase.io.write(tmp_path / name, frame.to_atoms(), format="traj")
+    (frame,) = read(tmp_path / "a.traj@1", format="traj")
+    np.testing.assert_array_equal(frame.system.positions, alloy[2].system.positions)
+
+
 def test_free_energy_of_a_calculator_is_taken_and_named(tmp_path, alloy):
     atoms = alloy[0].system.to_atoms()
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, free_energy=-1.5)

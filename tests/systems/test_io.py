@@ -118,18 +118,3 @@ def test_what_cannot_be_written(tmp_path, alloy):
     with pytest.raises(ValueError, match="cannot write 'cif'"):
         write(alloy, tmp_path / "a", "cif")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failure_leaves_what_was_there(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def fail():
-        with written_aside(path, overwrite=True) as fresh:
-            fresh.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

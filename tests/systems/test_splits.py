@@ -80,9 +80,16 @@ def test_blocks_keep_their_distance(gap, block, seed):
 
 def test_blocks_are_contiguous_by_default():
     parts = split(made([100]), by="block", seed=1)
-    assert parts.settings["block"] == 10
+    assert parts.settings["block"] is None
     first, *_, last = parts.indices["test"]
     assert last - first == 9
+
+
+def test_blocks_are_a_tenth_of_their_own_trajectory():
+    """Single frames of another file do not cut a trajectory into single frames."""
+    parts = split(made([200, 3, 1]), by="block", seed=1)
+    of = {i: name for name, part in parts.indices.items() for i in part}
+    assert all(len({of[i] for i in range(start, start + 20)}) == 1 for start in range(0, 200, 20))
 
 
 def test_save_and_load(tmp_path, alloy):
@@ -125,6 +132,10 @@ def test_save_and_load(tmp_path, alloy):
         ({"by": "molecule"}, "unknown way to split 'molecule'"),
         ({"by": "group", "group": "nothing"}, r"a0#0: no 'nothing' to split by; .*\['group'\]"),
         ({"by": "block", "block": 0}, "at least one frame"),
+        ({"by": "block", "gap": -1}, "at least no frames"),
+        ({"gap": 5}, "are of a split by block, not by frame"),
+        ({"by": "group", "block": 5}, "are of a split by block, not by group"),
+        ({"group": "phase"}, "'phase' is of a split by group, not by frame"),
         ({"by": "block", "block": 60}, "the valid part would be empty: 60 frames in 1 blocks"),
         ({"by": "block", "block": 5, "gap": 60}, "would be empty: .* with a gap of 60"),
     ],

@@ -158,7 +158,7 @@ def test_helium_and_its_triplet(tmp_path, monkeypatch, capsys):
         run.evaluate(steps=2)
     code, out, _ = command(
         monkeypatch, capsys,
-        "wavefunction", "evaluate", tmp_path / "he", "--steps", 40, "--json",
+        "wavefunction", "evaluate", tmp_path / "he", "--steps", 40, "--seed", 1, "--json",
     )  # fmt: skip
     assert code == 0
     found = json.loads(out)

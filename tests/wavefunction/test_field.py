@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from huozi.wavefunction import Molecule
+from huozi.wavefunction.observables import ForceTerms, Observables
 from huozi.wavefunction.optimize import Problem
 from tests.wavefunction.conftest import shaken
 
@@ -57,3 +58,17 @@ def test_geometries_share_the_field():
     apart = [Molecule.parse("H 0 0 0; H 0 0 1.4", field=(0, 0, f)) for f in (0.0, 0.01)]
     with pytest.raises(ValueError, match="same field"):
         VMC(apart, Psiformer.for_molecule(apart[0])).problems()
+
+
+def test_nuclei_feel_the_field_as_charges():
+    """Without electrons: the repulsion, and Z F on each; the dipole moment is sum Z R."""
+    molecule = Molecule.parse(LITHIUM_HYDRIDE)
+    charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
+    sums = Observables(charges, nuclei, np.array(FIELD))
+    nothing = np.zeros((4, 2, 3))
+    sums.add(np.zeros(4), ForceTerms(nothing, nothing), np.zeros((4, 0, 3)))
+    fine = np.ones(4, bool)
+    repulsion = np.array([[0, 0, -3 / 3.015**2], [0, 0, 3 / 3.015**2]])
+    exact = repulsion + charges[:, None] * np.array(FIELD)
+    np.testing.assert_allclose(sums.forces(fine)[0], exact, atol=1e-12)
+    np.testing.assert_allclose(sums.dipole(fine)[0], [0, 0, 3 * 0.3 + 3.315], atol=1e-12)

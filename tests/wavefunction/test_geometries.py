@@ -69,7 +69,7 @@ def test_a_run_of_several_geometries_is_read_back(trained, monkeypatch, capsys):
     assert [p.molecule for p in again.problems] == [p.molecule for p in trained.problems]
     code, out, _ = command(
         monkeypatch, capsys,
-        "wavefunction", "evaluate", trained.path, "--steps", 3, "--forces", "--json",
+        "wavefunction", "evaluate", trained.path, "--steps", 3, "--seed", 1, "--forces", "--json",
     )  # fmt: skip
     assert code == 0
     results = json.loads(out)["geometries"]

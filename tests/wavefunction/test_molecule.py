@@ -30,6 +30,16 @@ def test_atoms_have_their_ground_state_spin(symbol, unpaired):
 
 
 @pytest.mark.parametrize(
+    ("symbol", "charge", "unpaired"),
+    [("N", -1, 2), ("O", 1, 3), ("B", -1, 2), ("H", -1, 0), ("Ca", 1, 1), ("Ti", 2, 0)],
+)
+def test_ions_of_main_groups_too(symbol, charge, unpaired):
+    """N- is a triplet like O. Titanium's is none that a neutral atom tells: none is assumed."""
+    molecule = Molecule.parse(f"{symbol} 0 0 0", charge=charge)
+    assert molecule.up - molecule.down == unpaired
+
+
+@pytest.mark.parametrize(
     ("text", "options", "message"),
     [
         ("", {}, "no nuclei"),

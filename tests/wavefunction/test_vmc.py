@@ -170,7 +170,7 @@ def test_a_folder_tells_what_the_wave_function_is(tmp_path):
 
 def test_a_budget_may_be_too_small_to_begin(tmp_path):
     with pytest.raises(ValueError, match=r"setting up took .* s; give a larger --budget"):
-        build(HELIUM, TINY).train(tmp_path / "run", budget=0.1)
+        build(HELIUM, TINY).train(tmp_path / "run", budget=1e-6)
     build(HELIUM, TINY).train(tmp_path / "run", config=CONFIG.model_copy(update={"steps": 2}))
 
 
@@ -201,14 +201,15 @@ def test_steps_that_ruin_the_wave_function_are_taken_back(tmp_path):
 
 def test_command(trained, monkeypatch, capsys):
     code, out, _ = command(
-        monkeypatch, capsys, "wavefunction", "evaluate", trained.path, "--steps", 5, "--json"
-    )
+        monkeypatch, capsys,
+        "wavefunction", "evaluate", trained.path, "--steps", 5, "--seed", 1, "--json",
+    )  # fmt: skip
     assert code == 0
     result = json.loads(out)
     numbers = ("energy_Ha", "stderr_Ha", "variance_Ha2", "autocorrelation_time", "acceptance")
     for name in (*numbers, "spin_squared", "spin_squared_stderr"):
         assert np.isfinite(result[name])
-    assert result["verdict"].startswith(("converged", "not converged"))
+    assert result["verdict"].startswith("not converged: the run is too short")
     assert "CCSD(T)/cc-pVTZ" in result["references_Ha"]
 
 
@@ -221,6 +222,10 @@ def test_command(trained, monkeypatch, capsys):
         (["evaluate", "missing", "--steps", "-1"], "equal to 1"),
         (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "1ms"], "not a duration"),
         (["train", "--molecule", "K 0 0 0", "--out", "x"], "with --ecp ccecp"),
+        (
+            ["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "1h", "--steps", "9"],
+            "contradict each other",
+        ),
     ],
 )
 def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message):
@@ -249,8 +254,16 @@ def test_files_that_are_no_molecule(monkeypatch, capsys, tmp_path, lines, messag
     assert not out.exists()
 
 
+def test_a_folder_of_another_run_is_left_alone(tmp_path):
+    (tmp_path / "config.yaml").write_text("verb: md\n")
+    with pytest.raises(ValueError, match="holds another kind of run"):
+        build(HELIUM, TINY).train(tmp_path, config=CONFIG)
+    assert (tmp_path / "config.yaml").read_text() == "verb: md\n"
+
+
 def test_energies_that_spread_wider_are_still_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SOUND", 0.0)  # no step is as good as it takes
+    monkeypatch.setattr(module, "STALE", 0)
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda path, state, header: saved.append(state.step))
     config = CONFIG.model_copy(update={"steps": 3})

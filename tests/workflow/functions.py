@@ -41,6 +41,7 @@ def length(folder: Path, inputs: Inputs, files: Files) -> Any:
 @task()
 def picky(folder: Path, inputs: Inputs, files: Files) -> Any:
     """Fails for odd numbers, after its child has spoken."""
+    time.sleep(inputs.get("seconds", 0))
     subprocess.run(["echo", f"child of {inputs['x']}"], check=True)
     if inputs["x"] % 2:
         raise ValueError(f"{inputs['x']} is odd")

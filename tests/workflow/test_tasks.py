@@ -111,7 +111,7 @@ def test_failures_are_results_within_the_quorum(runner: Runner) -> None:
 
 
 def test_a_hopeless_stage_stops_early(runner: Runner) -> None:
-    tasks = [Task(functions.picky, {"x": 1 + 2 * x}) for x in range(40)]
+    tasks = [Task(functions.picky, {"x": 1 + 2 * x, "seconds": 0.1}) for x in range(40)]
     with pytest.raises(QuorumError):
         runner.run("label", tasks, quorum=0.95)
     assert len(all_outcomes(runner.folder)) < 20
@@ -233,5 +233,5 @@ def test_a_status_says_what_it_cost(runner: Runner) -> None:
     written = json.loads((outcome.folder / "task.json").read_text())
     assert written["inputs"] == {"x": 7}
     assert written["function"] == "tests.workflow.functions:square"
-    assert outcome.status["wall_seconds"] >= 0
+    assert outcome.status["wall_seconds"] > 0
     assert outcome.status["cpu_seconds"] >= 0

@@ -97,12 +97,13 @@ def check(
     from huozi.systems.finding import Finding
     from huozi.systems.frame import Dataset
 
+    remedy = "do what it says, or restore the file"
     dataset, findings = Dataset(()), []
     for path in paths:
         try:
             dataset += _read([path], format, key, type_map, validate=False)
         except ValueError as error:
-            findings.append(Finding("error", "unreadable", str(error), "restore the file", path))
+            findings.append(Finding("error", "unreadable", str(error), remedy, path))
     if dataset.frames:
         with _progress("checking") as report:
             findings += run_check(dataset, report)
@@ -172,9 +173,11 @@ def split(
     ] = "frame",
     group: Annotated[str, typer.Option(help="Key that names the group.")] = "group",
     block: Annotated[
-        int | None, typer.Option(help="Frames in a block. [default: a tenth of a trajectory]")
+        int | None, typer.Option(help="Frames in a block. [default: a tenth of each trajectory]")
     ] = None,
-    gap: Annotated[int, typer.Option(help="Frames left out between blocks of two parts.")] = 0,
+    gap: Annotated[
+        int, typer.Option(min=0, help="Frames left out between blocks of two parts.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     format: Format = None,
     key: Key = None,
@@ -204,8 +207,6 @@ def split(
     taken = [place for place in places.values() if place.exists()]
     if taken and not overwrite:
         raise ValueError(f"{taken[0]} exists; give --overwrite to replace it")
-    # Frames of an old part that is now empty may be in another part: it must not stay.
-    stale = [place for name, place in places.items() if name not in names and place in taken]
     read_from = {Path(frame.source.rpartition("#")[0]).resolve() for frame in dataset}
     for place in taken:
         if place.resolve() in read_from:
@@ -213,16 +214,21 @@ def split(
                 f"{place} is read, and would be replaced by a part of itself; choose another "
                 "folder with --out"
             )
-    for place in stale:
-        place.unlink()
+    # First the record, and no part of an older split stays, whatever happens meanwhile.
+    for place in (out / "split.json", *taken):
+        place.unlink(missing_ok=True)
+    notes = dict.fromkeys(dataset.notes)
     for name in names:
-        _write(dataset[parts.indices[name]], out / f"{name}.extxyz", "extxyz", overwrite)
+        notes |= dict.fromkeys(_write(dataset[parts.indices[name]], places[name], "extxyz", False))
     parts.save(out / "split.json")
     sizes = {name: len(indices) for name, indices in parts.indices.items()}
     sizes["unused"] = len(parts.unused)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "frames": sizes, "settings": parts.settings}))
+        record = {"out": str(out), "frames": sizes, "settings": parts.settings}
+        typer.echo(json.dumps(record | {"notes": list(notes)}, ensure_ascii=False))
         return
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     for name, size in sizes.items():
         typer.echo(
             f"{name:7} {size:7} frames" + (f"  {out / name}.extxyz" if name in names else "")

@@ -45,7 +45,9 @@ def label(
     quorum: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the frames that must succeed.")
     ] = 0.8,
-    timeout: Annotated[float | None, typer.Option(help="Seconds a frame may take.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1e-3, help="Seconds a frame may take.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed frames again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -72,22 +74,45 @@ def label(
             f"{out} exists and was not made by this command (there is no {folder.path}); choose "
             "another --out"
         )
-    check_target(out, overwrite=True)
+    if check_target(out, overwrite=True) != "extxyz":
+        raise ValueError(f"{out}: error bars and levels fit into extxyz alone; name it *.extxyz")
+    described = {"verb": "label", "frames": frames, "isolated_atoms": isolated}
+    described["level"] = level.model_dump(mode="json")
+    _refuse_another(folder.path / "config.yaml", described, out)
     dataset = read(frames)
     if isolated:
         dataset = Dataset(tuple(isolated_atoms(dataset.symbols))) + dataset
-    folder.write_config({"verb": "label", "frames": frames, "level": level.model_dump(mode="json")})
+    folder.write_config(described)
     if retry:
         clear_failed(folder)
     with stage_display() as report, open_executor("local", workers, folder.path) as executor:
         found = run(dataset, level, Runner(folder, executor, timeout, report), quorum)
-    write(found.dataset, out, overwrite=True)
+    if len(found.dataset):
+        write(found.dataset, out, overwrite=True)
     numbers = _numbers(found, level, out)
     write_json(folder.path / "results.json", numbers)
     if as_json:
         typer.echo(json.dumps(numbers))
     else:
         _print(found, numbers)
+
+
+def _refuse_another(path: Path, wanted: dict[str, Any], out: Path) -> None:
+    """Stop if labels of another level, or of frames that would go, were made before."""
+    import yaml
+
+    if not path.exists():
+        return
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    frames = set(found["frames"]) <= set(wanted["frames"])
+    isolated = wanted["isolated_atoms"] or not found.get("isolated_atoms")
+    # A setting that is newer than the run had its default then.
+    level = all(found["level"].get(name, v) == v for name, v in wanted["level"].items())
+    if not (level and frames and isolated):
+        other = "other frames, too" if level else "another level"
+        raise ValueError(
+            f"{out} holds labels of {other} ({path}); choose another --out, or remove both"
+        )
 
 
 def read_level(path: Path | None, given: dict[str, Any]) -> Level:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -73,11 +74,15 @@ def main() -> None:
     except USER_ERRORS as error:
         if "--traceback" in sys.argv[1:2]:
             raise
-        typer.secho(f"error: {one_line(error)}", fg=typer.colors.RED, err=True)
+        color = None if os.environ.get("NO_COLOR") else typer.colors.RED
+        typer.secho(f"error: {one_line(error)}", fg=color, err=True)
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:
-            typer.echo("interrupted; run the same command again to resume", err=True)
+            typer.echo(
+                "interrupted; a run folder goes on when the command is given again",
+                err=True,
+            )
         raise
 
 

@@ -136,6 +136,9 @@ def relax(
     optimizer: Annotated[
         str, typer.Option(help="lbfgs (fewer steps) or fire (robust far from a minimum).")
     ] = "lbfgs",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --out.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Relax positions, and the cell if wanted, to the nearest minimum of the energy.
@@ -153,7 +156,7 @@ def relax(
 
     atoms = read_structure(structure)
     refuse_constraints(atoms, structure)
-    _refuse_output(atoms, out)
+    _refuse_output(atoms, out, overwrite)
     system, force_field = System.from_atoms(atoms), load_model(model)
     with Console(stderr=True).status("relaxing") as status:
 
@@ -195,13 +198,15 @@ def read_structure(text: str) -> Atoms:
     from ase import Atoms
     from ase.io import read
 
-    path = text.rpartition("@")[0] if "@" in Path(text).name else text
-    if not Path(path).exists() and not Path(text).exists():
+    whole = Path(text).exists() or "@" not in Path(text).name  # an @ may be part of the name
+    path, _, index = (text, "", "") if whole else text.rpartition("@")
+    if not Path(path).exists():
         raise FileNotFoundError(f"no structure file {path}")
     try:
-        atoms = read(text)
+        atoms = read(text, do_not_split_by_at_sign=whole)
     except (StopIteration, IndexError) as error:
-        raise ValueError(f"{path} has no frame {text.rpartition('@')[2]}") from error
+        missing = f"frame {index}" if index else "structure"
+        raise ValueError(f"{path} has no {missing}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"ASE cannot read a structure from {text} ({reason})") from error
@@ -264,13 +269,15 @@ def structure_velocities(atoms: Atoms, source: str) -> Any:
     return atoms.get_velocities() / ASE_TIME
 
 
-def _refuse_output(atoms: Atoms, out: Path) -> None:
+def _refuse_output(atoms: Atoms, out: Path, overwrite: bool) -> None:
     """Refuse a file that cannot be written, before the work is done that it is to hold."""
     from ase.io import write
     from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name a file in it, e.g. {out / 'relaxed.extxyz'}")
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists; give --overwrite to replace all of it")
     advice = "name it *.extxyz, *.cif, *.vasp or by another format that ASE writes"
     try:
         get_ioformat(filetype(str(out), read=False))

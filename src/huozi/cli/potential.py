@@ -66,9 +66,9 @@ def train(
 ) -> None:
     """Train a deep potential on your data.
 
-    The best model is left as OUT/model.safetensors, the settings as config.yaml, the course of
-    the training as events.jsonl. An interrupted run continues where it was when the same command
-    is given again.
+    The model at the end (of a run cut short, the best) is left as OUT/model.safetensors, the
+    settings as config.yaml, the course of the training as events.jsonl. An interrupted run
+    continues where it was when the same command is given again.
 
     Example: huozi train water.extxyz --budget 5min --out water
     """
@@ -294,7 +294,7 @@ def _print_metrics(values: dict[str, Any], frames: str) -> None:
     console.print(table)
     worst = values["worst_frames"][0]
     if "force_rmse_mev_per_A" in worst:
-        console.print(
+        typer.echo(
             f"worst frame: {worst['frame']}, forces {worst['force_rmse_mev_per_A']:.1f} meV/Å"
         )
 

@@ -77,12 +77,20 @@ def train(
     one_thread_for_small_matrices()
     from huozi.wavefunction import TrainConfig, build
 
+    _refuse_both(budget, steps)
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
-    settings = TrainConfig.read(config, {k: v for k, v in given.items() if v is not None})
+    overrides: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    if budget is not None:
+        overrides["steps"] = None  # those of a file of settings
+    settings = TrainConfig.read(config, overrides)
     if states is not None:
         ansatz = settings.ansatz.model_dump() | {"states": states}
         settings = TrainConfig.read(None, settings.model_dump() | {"ansatz": ansatz})
     geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field, ecp)]
+    if spin is None:
+        first = geometries[0]
+        unpaired = first.up - first.down
+        typer.echo(f"{first.name}: {unpaired} unpaired electrons (others: --spin)", err=True)
     with _display() as report:
         run = build(geometries, settings.ansatz).train(out, report, settings)
     course = _course(out)
@@ -130,6 +138,7 @@ def evaluate(
     from huozi.wavefunction import States, judge, load_run, reference_energies
     from huozi.workflow import parse_duration
 
+    _refuse_both(budget, steps)
     trained = load_run(run)
     count = len(trained.problems)
     excited = isinstance(trained.problems[0].wave_function, States)
@@ -163,6 +172,11 @@ def evaluate(
     _plot(run, course, references if count == 1 else {})
     words = _words_of_states if excited else _words
     typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(words, results)))
+
+
+def _refuse_both(budget: str | None, steps: int | None) -> None:
+    if budget is not None and steps is not None:
+        raise ValueError("--budget and --steps contradict each other; give one of them")
 
 
 def _words(result: dict[str, Any]) -> str:

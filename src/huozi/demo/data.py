@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from huozi.files import write_json
+from huozi.files import write_json, written_aside
 from huozi.potential.problem import check_labels
 from huozi.systems import Dataset, Frame, System, data_digest, read, split, write
 
@@ -84,6 +84,13 @@ def prepare_data(
                 )
         return summary
     whole = None if data is None else read([str(path) for path in data])
+    with written_aside(folder) as fresh:
+        fresh.mkdir()
+        return _write(fresh, whole, temperature)
+
+
+def _write(folder: Path, whole: Dataset | None, temperature: float) -> dict[str, Any]:
+    """Write the parts of given frames, or of the embedded ones, and what to say about them."""
     train, test = embedded_water() if whole is None else take_apart(whole, folder / "split.json")
     start = choose_start(test, temperature)
     reference = Dataset(tuple(f for f in (*train, *test) if alike(f, start, temperature)))
@@ -94,9 +101,9 @@ def prepare_data(
         ("reference", reference),
     ):
         if len(frames):
-            write(frames, folder / f"{name}.extxyz", overwrite=True)
+            write(frames, folder / f"{name}.extxyz")
     summary = {
-        "embedded": data is None,
+        "embedded": whole is None,
         "sha256": None if whole is None else data_digest(whole),
         "train_frames": len(train),
         "test_frames": len(test),
@@ -106,7 +113,7 @@ def prepare_data(
         "reference": {"frames": len(reference), **ranges(reference.frames)},
         "notes": [*train.notes],
     }
-    write_json(record, summary)
+    write_json(folder / "data.json", summary)
     return summary
 
 

@@ -24,7 +24,7 @@ def demo_page(story: Story) -> Page:
     """Return the page."""
     length, heat = story.config.picoseconds, story.config.temperature
     page = Page(
-        f"{story.summary['substance'].capitalize()}, {length:g} ps at {heat:g} K",
+        f"{story.summary['substance']}, {length:g} ps at {heat:g} K",
         f"From quantum mechanics to observables in {sum(story.seconds.values()) / 60:.1f} minutes "
         f"· `huozi demo` · Huozi {__version__}",
     )

@@ -164,6 +164,11 @@ def check_folder(
                     f"{folder.path} holds another run ({name} {before}, now {value}); "
                     "choose another folder with --out, or delete this one"
                 )
+    elif (folder.path / "data").exists() and not (folder.path / "data" / "data.json").exists():
+        raise ValueError(
+            f"{folder.path / 'data'} exists and is of no demo, which would write its frames there; "
+            "choose another folder with --out"
+        )
     return wanted
 
 

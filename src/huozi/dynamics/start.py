@@ -145,6 +145,8 @@ def claim_folder(
     folder.write_config(wanted)
     for log in ("thermo.csv", FILE):
         cut_lines(folder.path / log, step)
+    if not checkpoint and not frames:
+        (folder.path / "deviating.extxyz").unlink(missing_ok=True)
     for segment in frames:
         if int(segment.stem) > step:
             segment.unlink()

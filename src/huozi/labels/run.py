@@ -69,8 +69,24 @@ def label_task(frame: Frame, level: Level) -> Task:
     files: dict[str, Path] = {}
     if isinstance(level, FunctionalLevel):  # its contents count, not where it lies
         files["model"] = Path(settings.pop("method"))
-    inputs = {"level": settings, "atoms": atoms, "state": state}
+    inputs: dict[str, Any] = {"level": settings, "atoms": atoms, "state": state}
+    if _changed(level, frame):
+        inputs["revision"] = 2
     return Task(label_frame, inputs, files, name=frame.source)
+
+
+def _changed(level: Level, frame: Frame) -> bool:
+    """Whether the engine once returned something else for this frame at these settings.
+
+    Smearing lost the multiplicity and the dispersion, metals in GPAW their moments, tblite took
+    layers for bulk, and wave functions have another form.
+    """
+    return (
+        (level.engine in ("pyscf", "cp2k") and level.smearing > 0)
+        or (level.engine == "gpaw" and level.spin)
+        or (level.engine == "xtb" and 0 < frame.system.pbc.sum() < 3)
+        or level.engine == "wavefunction"
+    )
 
 
 def _whole(frame: Frame, key: str) -> int:

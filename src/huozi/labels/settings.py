@@ -168,7 +168,9 @@ class WaveFunctionLevel(_Level):
         "psiformer", description="Ansatz."
     )
     steps: int = Field(2000, ge=1, description="Steps of the optimisation.")
-    walkers: int = Field(512, ge=8, description="Configurations sampled at once.")
+    walkers: int | None = Field(
+        None, ge=8, description="Configurations sampled at once. [by electrons]"
+    )
     samples: int = Field(400, ge=2, description="Samples of every walker for the label.")
     ecp: Literal["ccecp"] | None = Field(
         None, description="Core potential in place of core electrons; leaves forces out."

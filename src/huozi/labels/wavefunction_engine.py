@@ -25,7 +25,8 @@ class WaveFunctionLabeller:
         self._level = level
         self.code = f"huozi {importlib.metadata.version('huozi')}"
         method = f"{level.method}, {level.ecp}" if level.ecp else level.method
-        self.level = f"VMC({method}, {level.steps} steps of {level.walkers} walkers)"
+        walkers = f" of {level.walkers} walkers" if level.walkers else ""
+        self.level = f"VMC({method}, {level.steps} steps{walkers})"
 
     def label(self, atoms: Atoms) -> Labels:
         """See `huozi.labels.Labeller`."""

@@ -24,7 +24,7 @@ KINDS = {
 
 
 def find_runs(root: Path) -> list[dict[str, Any]]:
-    """List the runs in a folder and its subfolders, the latest first."""
+    """List the runs in a folder and directly below it, the latest first."""
     found: list[dict[str, Any]] = []
     for config in (*root.glob("config.yaml"), *root.glob("*/config.yaml")):
         folder = RunFolder(config.parent)

@@ -146,21 +146,24 @@ def train(
     check_labels(dataset)
     mesh = device_mesh(config.devices)
     trunk = load_model(config.trunk) if config.trunk else None
-    if is_first():
-        claim_folder(folder, config, dataset, valid, trunk)
-    wait_for_all("folder")
-    if not is_first():
-        claim_folder(folder, config, dataset, valid, trunk)
-    if valid is None:
-        parts = hold_out(dataset, config)
-        if is_first():
-            parts.save(folder.path / "split.json")
-        dataset, valid = parts.train, parts.valid
-    if trunk is not None:
-        check_trunk(trunk, config, dataset)
-    config = fit_architecture(config, dataset, valid, trunk)
+    identity = identify(config, dataset, valid, trunk)
+    check_folder(folder, identity)  # before a lock is left in the folder of something else
     # Of several processes the first one writes.
     with folder.alone() if is_first() else nullcontext():
+        if is_first():
+            check_folder(folder, identity)
+            write_json(folder.path / "run.json", identity)
+            folder.write_config(identity["config"])
+        wait_for_all("folder")
+        check_folder(folder, identity, begun=True)
+        if valid is None:
+            parts = hold_out(dataset, config)
+            if is_first():
+                parts.save(folder.path / "split.json")
+            dataset, valid = parts.train, parts.valid
+        if trunk is not None:
+            check_trunk(trunk, config, dataset)
+        config = fit_architecture(config, dataset, valid, trunk)
         problem = prepare_problem(dataset, valid, config, trunk)
         trainer = Trainer(problem, config, folder, report, started, mesh, trunk)
         trainer.restore()
@@ -168,42 +171,37 @@ def train(
         return trainer.result()
 
 
-def claim_folder(
-    folder: RunFolder,
-    config: TrainConfig,
-    dataset: Dataset,
-    valid: Dataset | None,
-    trunk: Model | None,
-) -> None:
-    """Start a run in the folder, or recognise the folder as that of this run.
-
-    Raises
-    ------
-    ValueError
-        If it holds a run with other data or settings.
-    """
-    identity: dict[str, Any] = {
+def identify(
+    config: TrainConfig, dataset: Dataset, valid: Dataset | None, trunk: Model | None
+) -> dict[str, Any]:
+    """Return what a run is made from."""
+    return {
         "config": config.model_dump(mode="json"),
         "train_sha256": data_digest(dataset),
         "valid_sha256": None if valid is None else data_digest(valid),
         "trunk_sha256": None if trunk is None else model_digest(*trunk.file_parts()),
     }
+
+
+def check_folder(folder: RunFolder, identity: dict[str, Any], begun: bool | None = None) -> None:
+    """Refuse a folder that holds something else, or a run with other data or settings.
+
+    A run that has not begun, which failed before its first checkpoint, may begin anew with others.
+    """
     record = folder.path / "run.json"
+    if begun is None:
+        files = ("checkpoint.safetensors", "model.safetensors")
+        begun = any((folder.path / name).exists() for name in files)
     if record.exists():
-        if json.loads(record.read_text(encoding="utf-8")) != identity:
+        if begun and json.loads(record.read_text(encoding="utf-8")) != identity:
             raise ValueError(
                 f"{folder.path} holds a run with other data or settings; choose another folder, "
                 "or remove this one"
             )
-    else:
-        for name in ("config.yaml", "model.safetensors"):
-            if (folder.path / name).exists():
-                raise ValueError(
-                    f"{folder.path} holds {name} of something else; choose another folder"
-                )
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(record, identity)
-    folder.write_config(identity["config"])
+        return
+    for name in ("config.yaml", "model.safetensors"):
+        if (folder.path / name).exists():
+            raise ValueError(f"{folder.path} holds {name} of something else; choose another folder")
 
 
 class Trainer:
@@ -298,6 +296,8 @@ class Trainer:
         try:
             leaves = [tensors[f"basis-{i:02d}"] for i in range(len(old))]
         except KeyError:
+            if json.loads(tensors["progress"].tobytes())["done"] >= 1:
+                return basis  # of no use any more
             raise ValueError(
                 f"{self.checkpoint_path} is of an earlier version of Huozi; choose another folder, "
                 "or remove this one"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
@@ -67,17 +67,13 @@ def viewer_data(frames: Sequence[Atoms], time_step: float | None = None) -> dict
         "frames": len(frames),
         "timeStep": time_step,
         "elements": _elements(frames[0]),
-        "kinds": [sorted(set(frames[0].symbols), key=_number).index(s) for s in frames[0].symbols],
+        "kinds": np.unique(numbers, return_inverse=True)[1].tolist(),
         "bond": BOND,
         "origin": low.tolist(),
         "scale": scale.tolist(),
         "cells": cells.reshape(len(cells), 9).tolist() if frames[0].cell.rank == 3 else [],
         "positions": base64.b64encode(packed.tobytes()).decode(),
     }
-
-
-def _number(symbol: str) -> int:
-    return int(atomic_numbers[symbol])
 
 
 def _elements(atoms: Atoms) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -69,7 +70,7 @@ def read_extxyz(path: Path, keys: dict[str, str] | None = None) -> Dataset:
         with open_text(path, "r", path.suffix == ".gz") as stream:
             for frame in _raw_frames(stream, path):
                 frames.append(label_frame(frame, use))
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path}: not a whole text file after frame {len(frames)}: {error}"
         ) from None
@@ -247,7 +248,7 @@ def _typed(text: str) -> Any:
     """Turn text into numbers or logicals when it is made of them."""
     if text.startswith("_JSON "):
         value = json.loads(text[6:])
-        array = np.array(value) if isinstance(value, list) else None
+        array = _array(value) if isinstance(value, list) else None
         return value if array is None or array.dtype.kind not in "bif" else array
     words = text.replace(",", " ").split()
     if words and "_" not in text:
@@ -337,14 +338,24 @@ def _words(column: Array) -> list[str]:
 
 def format_value(value: Any) -> str:
     """Write one value so that `parse_comment` and ASE return the same."""
-    array = np.asarray(value)
+    array = _array(value)
     if array.dtype.kind in "fiub" and array.ndim == 0:
         return _words(array.reshape(1))[0]
     if array.dtype.kind in "fiub" and array.ndim == 1 and array.size > 1:
         return '"' + " ".join(_words(array)) + '"'
-    if isinstance(value, str) and value.isprintable() and _typed(value) == value and value.strip():
-        return _quote(value)
+    if isinstance(value, str) and value.isprintable() and value.strip():
+        typed = _typed(value)
+        if isinstance(typed, str) and typed == value:
+            return _quote(value)
     return _quote("_JSON " + json.dumps(array.tolist() if array.dtype.kind in "fiub" else value))
+
+
+def _array(value: Any) -> Array:
+    """Return an array; an empty one of objects for lists of unequal length."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.empty((), object)
 
 
 def _quote(text: str) -> str:

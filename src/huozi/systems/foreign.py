@@ -66,7 +66,9 @@ def read_ase(
     if name == "lammps-dump-text":
         options["specorder"] = _lammps_elements(path, type_map)
     try:
-        images = ase.io.read(path, index=":", format=name, **options)
+        # An @ in the name of a file is no index.
+        options |= {"index": ":", "do_not_split_by_at_sign": True}
+        images = ase.io.read(path, format=name, **options)
     except Exception as error:  # readers raise whatever their parsing trips over
         raise ValueError(
             f"{path} cannot be read by ASE{f' as {name}' if name else ''}: "

@@ -190,11 +190,16 @@ class Dataset(Sequence[Frame]):
         return iter(self.frames)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a frame for an integer, a data set for a slice or a sequence of integers."""
+        """Return a frame for an integer, a data set for a slice, integers or a mask."""
         if isinstance(index, slice):
             return replace(self, frames=self.frames[index])
         if isinstance(index, (int, np.integer)):
             return self.frames[int(index)]
+        index = np.asarray(index)
+        if index.dtype == bool:
+            if index.shape != (len(self.frames),):
+                raise IndexError(f"a mask of shape {index.shape} for {len(self.frames)} frames")
+            index = np.flatnonzero(index)
         return replace(self, frames=tuple(self.frames[int(i)] for i in index))
 
     def __add__(self, other: Dataset) -> Dataset:

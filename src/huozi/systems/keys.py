@@ -41,12 +41,15 @@ class KeyUse:
         The user's choice, quantity to key; the key ``none`` leaves the quantity out.
     used, dropped, remarks : Counter
         (quantity, key) taken as label, keys left out, and other remarks, with frame counts.
+    seen : set of str
+        Keys that some frame has, whether or not they became a label.
     """
 
     chosen: Mapping[str, str] = field(default_factory=dict)
     used: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for quantity in self.chosen:
@@ -61,9 +64,8 @@ class KeyUse:
         ValueError
             If a key chosen by the user occurs in no frame.
         """
-        seen = {key for _, key in self.used}
         for quantity, key in self.chosen.items():
-            if key not in seen and key.lower() != "none":
+            if key not in self.seen and key.lower() != "none":
                 found = sorted({k for f in frames for k in (*f.info, *f.arrays)})
                 raise ValueError(
                     f"{file}: no frame has the key {key!r} chosen as {quantity}; "
@@ -117,6 +119,7 @@ def label_frame(frame: Frame, use: KeyUse) -> Frame:
         if twin in use.chosen and other not in use.chosen:
             found[other] = None
     keys = {q: key for q, key in found.items() if key is not None}
+    use.seen.update(keys.values())
     labels = Labels(
         energy=_energy(keys.get("energy"), frame),
         forces=_forces(keys.get("forces"), frame),

@@ -128,7 +128,7 @@ def split(
     group : str
         Key of ``info`` that names the group.
     block : int, optional
-        Frames in a block; a tenth of the shortest trajectory when absent.
+        Frames in a block; a tenth of each trajectory when absent.
     gap : int
         By block: leave out training frames within `gap` frames of a validation or test frame
         of the same trajectory, and validation frames as near to a test frame.
@@ -142,11 +142,17 @@ def split(
     ValueError
         If a part that was asked for would be empty, or a frame has no group.
     """
+    if by != "block" and (gap or block is not None):
+        raise ValueError(f"blocks and gaps between them are of a split by block, not by {by}")
+    if by != "group" and group != "group":
+        raise ValueError(f"the group {group!r} is of a split by group, not by {by}")
+    if gap < 0:
+        raise ValueError(f"a gap has at least no frames; found {gap}")
     targets = _targets(len(dataset), fractions, counts)
     units = _units(dataset, by, group, block)
     order = np.random.default_rng(seed).permutation(len(units))
     indices = _assign([units[i] for i in order], targets, len(dataset))
-    if by == "block" and gap:
+    if gap:
         indices = _with_gaps(dataset, indices, gap)
     for name in PARTS:
         if targets[name] and not indices[name]:
@@ -159,7 +165,7 @@ def split(
     if by == "group":
         settings["group"] = group
     if by == "block":
-        settings |= {"block": len(units[0]), "gap": gap}
+        settings |= {"block": block, "gap": gap}
     return Split(dataset, {n: tuple(part) for n, part in indices.items()}, settings)
 
 
@@ -213,11 +219,13 @@ def _units(dataset: Dataset, by: str, group: str, block: int | None) -> list[lis
         return list(_by_group(dataset, group).values())
     if by != "block":
         raise ValueError(f"unknown way to split {by!r}; known: 'frame', 'group', 'block'")
-    runs = list(_trajectories(dataset).values())
-    size = block if block is not None else max(1, min(len(r) for r in runs) // 10)
-    if size < 1:
-        raise ValueError(f"a block needs at least one frame, found {size}")
-    return [run[k : k + size] for run in runs for k in range(0, len(run), size)]
+    if block is not None and block < 1:
+        raise ValueError(f"a block needs at least one frame, found {block}")
+    units = []
+    for run in _trajectories(dataset).values():
+        size = block or -(-len(run) // 10)
+        units += [run[k : k + size] for k in range(0, len(run), size)]
+    return units
 
 
 def _by_group(dataset: Dataset, key: str) -> dict[str, list[int]]:

@@ -60,8 +60,8 @@ class Molecule:
         charge : int
             Total charge, e.
         spin : int, optional
-            Unpaired electrons (2S). Without it: the ground state of a single neutral atom; 0 or 1
-            for everything else.
+            Unpaired electrons (2S). Without it: the ground state of a single atom, neutral or of
+            a main group; 0 or 1 for everything else.
         field : (float, float, float)
             Uniform electric field, hartree/(e bohr), whatever the unit.
         ecp : str, optional
@@ -80,11 +80,8 @@ class Molecule:
             raise ValueError("the molecule has no nuclei; write e.g. 'Li 0 0 0; H 0 0 3.015'")
         numbers = [_element(words) for words in atoms]
         positions = tuple(_place(words, UNITS[unit]) for words in atoms)
-        if spin is None and len(numbers) == 1 and charge == 0:
-            moment = ground_state_magnetic_moments[numbers[0]]
-            # Of heavy elements the table lacks some and has others of the wrong parity.
-            if np.isfinite(moment) and (numbers[0] - round(moment)) % 2 == 0:
-                spin = round(moment)
+        if spin is None and len(numbers) == 1:
+            spin = _spin_of_atom(numbers[0], numbers[0] - charge)
         found = [core_potential(chemical_symbols[z], ecp) if ecp else None for z in numbers]
         charges = tuple(z - (p.core if p else 0) for z, p in zip(numbers, found))
         up, down = _electrons(sum(charges) - charge, charge, spin)
@@ -163,6 +160,25 @@ def _place(words: list[str], scale: float) -> tuple[float, float, float]:
     if not np.isfinite([x, y, z]).all():
         raise ValueError(f"coordinates must be finite; found {' '.join(words)!r}")
     return x, y, z
+
+
+def _spin_of_atom(charge: int, electrons: int) -> int | None:
+    """Unpaired electrons of an atom's ground state; None if it is not known.
+
+    Ions of main groups have that of the atom with as many electrons; those of transition metals
+    fill d orbitals first.
+    """
+    if electrons != charge and not (_in_main_group(charge) and _in_main_group(electrons)):
+        return None
+    moment = ground_state_magnetic_moments[electrons]
+    # Of heavy elements the table lacks some and has others of the wrong parity.
+    if np.isfinite(moment) and (electrons - round(moment)) % 2 == 0:
+        return round(moment)
+    return None
+
+
+def _in_main_group(number: int) -> bool:
+    return any(first <= number <= last for first, last in ((1, 20), (31, 38), (49, 56), (81, 88)))
 
 
 def _electrons(count: int, charge: int, spin: int | None) -> tuple[int, int]:

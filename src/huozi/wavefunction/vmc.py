@@ -278,7 +278,8 @@ class _Session:
             self.note(state, values)
             age = time.monotonic() - self.saved
             sound = values["spread"].max() < SOUND * self.least
-            if age > self.config.checkpoint_every * (1 if sound else STALE):
+            every = self.config.checkpoint_every
+            if age > (every if sound else STALE * max(every, 1.0)):
                 self.save(state)
                 good = state
         self.log_window(state)
@@ -304,6 +305,7 @@ class _Session:
     def prepare(self) -> State:
         """Start, or read the checkpoint of an earlier session."""
         described = {
+            "verb": "wavefunction",
             "molecules": [dataclasses.asdict(problem.molecule) for problem in self.problems],
             "training": self.config.model_dump(mode="json"),
         }
@@ -319,6 +321,8 @@ class _Session:
                 return state
         state = start_state(self.problems, self.config)
         if self.folder:
+            self.refuse_another_kind()
+            self.folder.events_path.unlink(missing_ok=True)  # of a run that failed at its start
             self.folder.write_config(described)
         moved, widths = [], []
         for g, problem in enumerate(self.problems):
@@ -330,6 +334,17 @@ class _Session:
             widths.append(width)
             self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
         return dataclasses.replace(state, x=jnp.stack(moved), width=jnp.stack(widths))
+
+    def refuse_another_kind(self) -> None:
+        """Stop if the folder is that of another verb."""
+        assert self.folder is not None
+        file = self.folder.path / "config.yaml"
+        if file.exists():
+            found = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or "molecules" not in found:
+                raise ValueError(
+                    f"{self.folder.path} holds another kind of run; choose another --out"
+                )
 
     def refuse_another(self, described: dict[str, Any]) -> None:
         """Stop if the folder's settings are others; budget and steps may grow."""

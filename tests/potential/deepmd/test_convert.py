@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ase import Atoms
 
+from huozi.arrays import jax
 from huozi.potential import load_model
 from huozi.potential.deepmd_convert import convert
 from huozi.systems import System
@@ -34,7 +35,7 @@ def system_of(case: dict[str, Any]) -> System:
 @pytest.mark.parametrize("name", REFERENCE)
 def test_equal_to_deepmd(name: str) -> None:
     model = convert(HERE / name)
-    crystal, cluster, single = REFERENCE[name]
+    crystal, _, single = REFERENCE[name]
     cases = (crystal, single) if name == "se_a.yaml" else (crystal,)
     for case in cases:
         found = model.evaluate(system_of(case))
@@ -46,7 +47,6 @@ def test_equal_to_deepmd(name: str) -> None:
             scale = max(float(np.abs(expected).max()), 1e-3)
             np.testing.assert_allclose(value, expected, rtol=0, atol=1e-10 * scale)
     assert model.e0[1] == pytest.approx(single["energy"], abs=1e-12)
-    assert cluster["cell"] is None
 
 
 def test_an_open_cluster() -> None:
@@ -62,9 +62,7 @@ def test_the_converted_file_is_the_model(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.config == model.config
     assert loaded.symbols == model.symbols == ("O", "H")
-    names, same = model.params["descriptors"][1], loaded.params["descriptors"][1]
-    assert names.keys() == same.keys()
-    np.testing.assert_array_equal(loaded.params["readout"], model.params["readout"])
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, model.params)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _read_with_ase(path: Path, time_step: float | None) -> tuple[Trajectory, flo
     from ase.io import read
 
     try:
-        frames: list[Any] = list(read(path, index=":"))
+        frames: list[Any] = list(read(path, index=":", do_not_split_by_at_sign=True))
     except Exception as error:
         raise ValueError(f"{path} is not a trajectory that ASE reads: {error}") from error
     numbers = frames[0].numbers

@@ -37,6 +37,11 @@ def test_data_set_is_a_sequence(alloy):
     assert alloy[-1] is alloy.frames[-1]
     assert len(alloy[:10]) == 10
     assert [f.source for f in alloy[[3, 1]]] == ["alloy.extxyz#3", "alloy.extxyz#1"]
+    mask = np.arange(len(alloy)) % 20 == 3
+    assert [f.source for f in alloy[mask]] == [f"alloy.extxyz#{k}" for k in (3, 23, 43)]
+    assert not len(alloy[[]])
+    with pytest.raises(IndexError, match=r"mask of shape \(2,\) for 60 frames"):
+        alloy[[True, False]]
     both = alloy + alloy[:2]
     assert len(both) == 62
     assert both.notes == ("made for tests",) * 2

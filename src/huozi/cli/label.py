@@ -104,6 +104,8 @@ def _refuse_another(path: Path, wanted: dict[str, Any], out: Path) -> None:
     if not path.exists():
         return
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or found.get("verb") != "label":
+        raise ValueError(f"{path.parent} holds another kind of run; choose another --out")
     frames = set(found["frames"]) <= set(wanted["frames"])
     isolated = wanted["isolated_atoms"] or not found.get("isolated_atoms")
     # A setting that is newer than the run had its default then.

@@ -195,7 +195,7 @@ class Dataset(Sequence[Frame]):
             return replace(self, frames=self.frames[index])
         if isinstance(index, (int, np.integer)):
             return self.frames[int(index)]
-        index = np.asarray(index)
+        index = np.asarray(list(index))
         if index.dtype == bool:
             if index.shape != (len(self.frames),):
                 raise IndexError(f"a mask of shape {index.shape} for {len(self.frames)} frames")

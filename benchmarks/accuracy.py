@@ -4,8 +4,9 @@
     python benchmarks/accuracy.py NAME --train DATA... --folds 10 [--budget 5min]
 
 With folds every frame is tested once, by a model trained on the other folds; the errors are those
-over all frames. Prints the errors and the course of every training as one JSON object and writes
-it to benchmarks/results/accuracy-NAME.json, after each fold; the same command goes on from there.
+over all frames. Prints the errors, without folds also the course of the training, as one JSON
+object and writes it to benchmarks/results/accuracy-NAME.json, after each fold; the same command
+goes on from there.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def main() -> None:
     asked = {"of": options.folds, "seed": options.seed, "budget": options.budget}
     folds = earlier["folds"] if earlier.get("asked") == asked else []
     for k in range(len(folds), options.folds):
-        folds.append(one(*fold(data, k, options.folds, options.seed), options))
+        found = one(*fold(data, k, options.folds, options.seed), options)
+        del found["course"]  # ten would make a long file
+        folds.append(found)
         save(name, {"asked": asked, "test": pooled(folds), "folds": folds}, sys.argv)
 
 

@@ -133,8 +133,9 @@ def test_another_number_of_atoms_is_named():
 
 
 def test_without_a_server_the_error_says_where_it_looked():
-    with pytest.raises(ConnectionError, match="/tmp/ipi_nobody"):
-        serve_forces(FIELD, crystal(), "nobody", patience=0.0)
+    name = address()
+    with pytest.raises(ConnectionError, match=f"/tmp/ipi_{name}"):
+        serve_forces(FIELD, crystal(), name, patience=0.0)
 
 
 @pytest.mark.skipif(I_PI is None, reason="needs i-PI (pip install ipi)")

@@ -52,7 +52,7 @@ def test_volume_of_an_ideal_gas_has_the_exact_distribution(dof):
     )
     volumes = rows[5:, 6] * pressure / THERMAL
     assert volumes.mean() == pytest.approx(N + 1, abs=4 * np.sqrt((N + 1) / len(volumes)))
-    assert stats.kstest(volumes, stats.gamma(N + 1).cdf).pvalue > 1e-4
+    assert stats.kstest(volumes, stats.gamma(N + 1).cdf).pvalue > 0.01
 
 
 def test_full_cell_has_the_exact_distribution_of_shapes():
@@ -74,7 +74,7 @@ def test_full_cell_has_the_exact_distribution_of_shapes():
     exact = stats.wishart(N + 1, np.eye(3))
     scale = np.sqrt(len(shapes))
     trace = np.trace(shapes, axis1=1, axis2=2)
-    assert stats.kstest(trace, stats.chi2(3 * (N + 1)).cdf).pvalue > 1e-4
+    assert stats.kstest(trace, stats.chi2(3 * (N + 1)).cdf).pvalue > 0.01
     diagonal = np.diagonal(shapes, axis1=1, axis2=2)
     np.testing.assert_allclose(diagonal.mean(axis=0), N + 1, atol=4 * np.sqrt(2 * (N + 1)) / scale)
     off = shapes[:, [0, 0, 1], [1, 2, 2]]
@@ -82,7 +82,7 @@ def test_full_cell_has_the_exact_distribution_of_shapes():
     np.testing.assert_allclose(off.var(axis=0), N + 1, rtol=0.3)
     volumes = np.sqrt(np.linalg.det(shapes))
     sample = np.sqrt(np.linalg.det(exact.rvs(20000, random_state=0)))
-    assert stats.ks_2samp(volumes, sample).pvalue > 1e-4
+    assert stats.ks_2samp(volumes, sample).pvalue > 0.01
 
 
 def test_conserved_energy_of_an_interacting_crystal():

@@ -17,7 +17,7 @@ def test_kinetic_energy_of_free_atoms_has_the_exact_distribution(atoms):
     integrator = StochasticRescaling(dt, dof, 300.0, tau, jax.random.key(2))
     rows, (_, velocities, _), _ = simulate(integrator, CellSpring(), gas, 30000, every=15)
     result = stats.kstest(rows[:, 2] / (KB * 300), stats.gamma(dof / 2).cdf)
-    assert result.pvalue > 1e-4
+    assert result.pvalue > 0.01
     if atoms == 2:  # the sign of the factor is random for few degrees of freedom
         assert abs(np.sign(velocities[:, 0, 0]).mean()) < 0.2
 

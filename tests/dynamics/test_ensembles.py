@@ -3,6 +3,7 @@
 import pytest
 from benchmarks.validate_ensembles import (
     ENSEMBLES,
+    check_convergence,
     check_density,
     check_ensemble,
     fluid,
@@ -29,6 +30,10 @@ def test_energies_and_volumes_follow_boltzmann(name, density, states):
     assert max(found["ensemble_deviations"]) < 3.5
 
 
+def test_energy_error_converges_with_the_time_step():
+    assert check_convergence(fluid(2, 0.7), time=1500.0) < 0.6
+
+
 def test_equation_of_state_equals_its_published_values():
     """Values of the authors' program, which computes in single precision."""
     assert kolafa_nezbeda_pressure(1.3, 0.2) == pytest.approx(0.12147936810578708, rel=1e-5)
@@ -38,6 +43,7 @@ def test_equation_of_state_equals_its_published_values():
 def test_density_obeys_the_equation_of_state():
     found = check_density(repeat=3, cutoff=2.5, steps=2000, timestep=10.0)
     assert found["error"] < 0.0125
+    assert found["density"] == pytest.approx(found["density_eos"], rel=0.015)
     assert abs(found["density"] - found["density_eos"]) < 4 * found["error"]
 
 

@@ -103,8 +103,8 @@ def check_virial(level: Level, atoms: Atoms, tolerance: float, step: float = 0.0
     ("settings", "tolerance"),
     [
         ({"method": "hf"}, 1e-4),
-        ({"method": "pbe"}, 3e-3),  # of the grid, which moves with the atoms
-        ({"method": "pbe0", "smearing": 1.0}, 3e-3),
+        ({"method": "pbe", "dispersion": "d4"}, 3e-3),  # of the grid, which moves with the atoms
+        ({"method": "pbe0", "dispersion": "d3bj", "smearing": 1.0}, 3e-3),
         ({"method": "mp2"}, 1e-4),
         ({"method": "ccsd(t)"}, 1e-4),
     ],

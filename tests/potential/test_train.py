@@ -220,10 +220,11 @@ def test_any_subset_of_labels(tmp_path: Path, missing: str) -> None:
 def test_budget_is_kept_and_fills_the_schedule(tmp_path: Path) -> None:
     """The schedule ends (learning rate zero) whatever number of steps the budget allowed."""
     config = QUICK.model_copy(update={"steps": None, "budget": 1.0, "checkpoint_every": 60.0})
-    train(morse_frames(12), tmp_path, config)
+    result = train(morse_frames(12), tmp_path, config)
     last = list(RunFolder(tmp_path).events("validation"))[-1]
     assert last["done"] == 1.0
     assert last["learning_rate"] < 1e-3 * config.learning_rate
+    assert result.steps > 1
 
 
 def test_a_run_that_failed_at_its_start_may_begin_with_others(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def label(
         raise ValueError(f"{out}: error bars and levels fit into extxyz alone; name it *.extxyz")
     described = {"verb": "label", "frames": frames, "isolated_atoms": isolated}
     described["level"] = level.model_dump(mode="json")
-    _refuse_another(folder.path / "config.yaml", described, out)
+    if before := folder.stored_config("label"):
+        _refuse_another(before, described, out)
     dataset = read(frames)
     if isolated:
         dataset = Dataset(tuple(isolated_atoms(dataset.symbols))) + dataset
@@ -97,15 +98,8 @@ def label(
         _print(found, numbers)
 
 
-def _refuse_another(path: Path, wanted: dict[str, Any], out: Path) -> None:
+def _refuse_another(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
     """Stop if labels of another level, or of frames that would go, were made before."""
-    import yaml
-
-    if not path.exists():
-        return
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or found.get("verb") != "label":
-        raise ValueError(f"{path.parent} holds another kind of run; choose another --out")
     frames = set(found["frames"]) <= set(wanted["frames"])
     isolated = wanted["isolated_atoms"] or not found.get("isolated_atoms")
     # A setting that is newer than the run had its default then.
@@ -113,7 +107,7 @@ def _refuse_another(path: Path, wanted: dict[str, Any], out: Path) -> None:
     if not (level and frames and isolated):
         other = "other frames, too" if level else "another level"
         raise ValueError(
-            f"{out} holds labels of {other} ({path}); choose another --out, or remove both"
+            f"{out} holds labels of {other}; choose another --out, or remove it and {out}.run"
         )
 
 

@@ -79,10 +79,8 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:
-            typer.echo(
-                "interrupted; a run folder goes on when the command is given again",
-                err=True,
-            )
+            message = "interrupted; a run folder goes on when the command is given again"
+            typer.echo(message, err=True)
         raise
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from huozi.arrays import jax, jnp
@@ -131,12 +130,12 @@ def claim_folder(
         If the folder holds another run, or this one with more steps done than now wanted.
     """
     wanted = {"verb": "md", "config": config.model_dump(), "inputs": inputs}
-    path = folder.path / "config.yaml"
+    before = folder.stored_config("md")
     checkpoint = load_checkpoint(folder.path / "checkpoint.npz")
     frames = segments(folder.path / "trajectory")
-    if path.exists():
-        # Of a run that failed at its first step nothing is kept, so it may begin with others.
-        _compare(path, wanted if checkpoint or frames else {"config": {}, "inputs": {}})
+    # Of a run that failed at its first step nothing is kept, so it may begin with others.
+    if before and (checkpoint or frames):
+        _compare(folder.path, before, wanted)
     step = int(checkpoint[0].step) if checkpoint else -1
     if step > config.steps:
         raise ValueError(
@@ -153,23 +152,20 @@ def claim_folder(
     return checkpoint
 
 
-def _compare(path: Path, wanted: dict[str, Any]) -> None:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or found.get("verb") != "md":
-        raise ValueError(f"{path.parent} holds another kind of run; choose another folder")
+def _compare(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     before = found.get("config", {})
     for name, value in wanted["config"].items():
         # A setting that is newer than the run had its default then.
         earlier = before.get(name, MDConfig.model_fields[name].default)
         if earlier != value and name not in FREE:
             what = f"{name} {earlier}, not {value}"
-            raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
+            raise ValueError(f"{path} holds a run with {what}; choose another folder")
     for name, value in wanted["inputs"].items():
         # A run may gain other models to compare with, but not change them.
         earlier = found.get("inputs", {}).get(name, value if name == "ensemble" else None)
         if earlier != value:
             what = f"another {name.replace('_', ' ')}"
-            raise ValueError(f"{path.parent} holds a run with {what}; choose another folder")
+            raise ValueError(f"{path} holds a run with {what}; choose another folder")
 
 
 def make_bounds(config: MDConfig, system: System) -> Bounds:

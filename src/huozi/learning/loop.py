@@ -15,7 +15,6 @@ from shutil import copyfile
 from typing import Any
 
 import numpy as np
-import yaml
 
 from huozi.files import digest, write_json, write_text
 from huozi.labels import Labelled, isolated_atoms, label
@@ -383,11 +382,8 @@ def prepare_starts(settings: LearnSettings, folder: RunFolder) -> list[Frame]:
         "settings": settings.science(),
         "structures": {path: digest(path) for path in settings.structures if Path(path).is_file()},
     }
-    record, config = folder.path / "run.json", folder.path / "config.yaml"
-    if config.exists():
-        found = yaml.safe_load(config.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or found.get("verb") != "learn":
-            raise ValueError(f"{folder.path} holds another kind of run; choose another --out")
+    folder.stored_config("learn")  # or it is another verb's
+    record = folder.path / "run.json"
     if record.exists():
         before = json.loads(record.read_text(encoding="utf-8"))
         if before != json.loads(json.dumps(identity)):

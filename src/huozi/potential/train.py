@@ -155,7 +155,7 @@ def train(
             write_json(folder.path / "run.json", identity)
             folder.write_config(identity["config"])
         wait_for_all("folder")
-        check_folder(folder, identity, begun=True)
+        check_folder(folder, identity, begun=True)  # the first process has written its own
         if valid is None:
             parts = hold_out(dataset, config)
             if is_first():
@@ -183,15 +183,14 @@ def identify(
     }
 
 
-def check_folder(folder: RunFolder, identity: dict[str, Any], begun: bool | None = None) -> None:
+def check_folder(folder: RunFolder, identity: dict[str, Any], begun: bool = False) -> None:
     """Refuse a folder that holds something else, or a run with other data or settings.
 
     A run that has not begun, which failed before its first checkpoint, may begin anew with others.
     """
     record = folder.path / "run.json"
-    if begun is None:
-        files = ("checkpoint.safetensors", "model.safetensors")
-        begun = any((folder.path / name).exists() for name in files)
+    made = ("checkpoint.safetensors", "model.safetensors")
+    begun = begun or any((folder.path / name).exists() for name in made)
     if record.exists():
         if begun and json.loads(record.read_text(encoding="utf-8")) != identity:
             raise ValueError(

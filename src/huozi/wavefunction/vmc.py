@@ -341,6 +341,7 @@ class _Session:
         file = self.folder.path / "config.yaml"
         if file.exists():
             found = yaml.safe_load(file.read_text(encoding="utf-8"))
+            # Folders of wave functions once had no verb.
             if not isinstance(found, dict) or "molecules" not in found:
                 raise ValueError(
                     f"{self.folder.path} holds another kind of run; choose another --out"

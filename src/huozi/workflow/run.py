@@ -72,6 +72,22 @@ class RunFolder:
                     place.unlink()
                     self.path.rmdir()
 
+    def stored_config(self, verb: str) -> dict[str, Any] | None:
+        """Return the configuration of an earlier session; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it is that of another verb.
+        """
+        path = self.path / "config.yaml"
+        if not path.exists():
+            return None
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or found.get("verb") != verb:
+            raise ValueError(f"{self.path} holds another kind of run; choose another folder")
+        return found
+
     def write_config(self, config: dict[str, Any]) -> None:
         """Store the resolved configuration as ``config.yaml``."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)

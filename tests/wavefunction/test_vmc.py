@@ -254,8 +254,11 @@ def test_files_that_are_no_molecule(monkeypatch, capsys, tmp_path, lines, messag
     assert not out.exists()
 
 
-def test_a_folder_of_another_run_is_left_alone(tmp_path):
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_folder_of_another_run_is_left_alone(tmp_path, checkpoint):
     (tmp_path / "config.yaml").write_text("verb: md\n")
+    if checkpoint:  # a potential's has the same name
+        (tmp_path / "checkpoint.safetensors").write_bytes(b"something else")
     with pytest.raises(ValueError, match="holds another kind of run"):
         build(HELIUM, TINY).train(tmp_path, config=CONFIG)
     assert (tmp_path / "config.yaml").read_text() == "verb: md\n"

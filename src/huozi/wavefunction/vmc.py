@@ -311,6 +311,7 @@ class _Session:
         }
         described = yaml.safe_load(yaml.safe_dump(_plain(described)))
         if self.folder:
+            self.refuse_another_kind()
             file = self.folder.path / "checkpoint.safetensors"
             if file.exists():
                 self.refuse_another(described)
@@ -321,7 +322,6 @@ class _Session:
                 return state
         state = start_state(self.problems, self.config)
         if self.folder:
-            self.refuse_another_kind()
             self.folder.events_path.unlink(missing_ok=True)  # of a run that failed at its start
             self.folder.write_config(described)
         moved, widths = [], []

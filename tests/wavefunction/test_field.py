@@ -66,7 +66,7 @@ def test_nuclei_feel_the_field_as_charges():
     charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
     sums = Observables(charges, nuclei, np.array(FIELD))
     nothing = np.zeros((4, 2, 3))
-    sums.add(np.zeros(4), ForceTerms(nothing, nothing), np.zeros((4, 0, 3)))
+    sums.add(np.zeros(4), ForceTerms(nothing, nothing, nothing), np.zeros((4, 0, 3)))
     fine = np.ones(4, bool)
     repulsion = np.array([[0, 0, -3 / 3.015**2], [0, 0, 3 / 3.015**2]])
     exact = repulsion + charges[:, None] * np.array(FIELD)

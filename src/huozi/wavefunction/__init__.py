@@ -1,5 +1,6 @@
 """The Schrödinger equation of molecules, by neural wave functions and Monte Carlo."""
 
+from huozi.wavefunction.diffusion import Projection, diffuse
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
 from huozi.wavefunction.excited import States
 from huozi.wavefunction.ferminet import FermiNet
@@ -12,7 +13,7 @@ from huozi.wavefunction.plots import energy_against_time
 from huozi.wavefunction.psiformer import Psiformer
 from huozi.wavefunction.settings import AnsatzConfig, TrainConfig
 from huozi.wavefunction.statistics import chain_average
-from huozi.wavefunction.verdict import judge, reference_energies
+from huozi.wavefunction.verdict import judge, judge_projection, reference_energies
 from huozi.wavefunction.vmc import VMC, Trained, build, load_run
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Molecule",
     "PairProduct",
     "Problem",
+    "Projection",
     "Psiformer",
     "State",
     "States",
@@ -32,11 +34,13 @@ __all__ = [
     "Trained",
     "build",
     "chain_average",
+    "diffuse",
     "energy_against_time",
     "evaluate",
     "evaluate_states",
     "hartree_fock",
     "judge",
+    "judge_projection",
     "load_run",
     "reference_energies",
 ]

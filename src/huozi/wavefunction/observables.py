@@ -36,7 +36,7 @@ Floats = NDArray[np.floating]
 
 
 class ForceTerms(NamedTuple):
-    """What the force on every nucleus is averaged from.
+    """What the force on every nucleus is averaged from, and what it comes from itself.
 
     Parameters
     ----------
@@ -44,10 +44,13 @@ class ForceTerms(NamedTuple):
         grad Q . grad log|psi|, Ha/bohr.
     warp : (..., M, 3) array
         Q, 1/bohr.
+    slope : (..., N, 3) array
+        Gradient of log|psi|, 1/bohr.
     """
 
     pull: Array
     warp: Array
+    slope: Array
 
 
 def force_terms(gradient: Array, charges: Array, nuclei: Array, x: Array) -> ForceTerms:
@@ -65,7 +68,8 @@ def force_terms(gradient: Array, charges: Array, nuclei: Array, x: Array) -> For
     units = vectors / r
     slopes = gradient[:, None]
     across = (slopes - units * (units * slopes).sum(-1, keepdims=True)) / r
-    return ForceTerms((charges[:, None] * across).sum(0), (charges[:, None] * units).sum(0))
+    pull, warp = ((charges[:, None] * each).sum(0) for each in (across, units))
+    return ForceTerms(pull, warp, gradient)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -124,7 +128,7 @@ class Observables:
 
     def add(self, energies: Floats, terms: ForceTerms, x: Floats) -> None:
         """Take in one sample of every chain: (B,), (B, M, 3) and (B, N, 3)."""
-        pull, warp = (np.asarray(term) for term in terms)
+        pull, warp = np.asarray(terms.pull), np.asarray(terms.warp)
         self.energy = self.energy + energies
         self.electrons = self.electrons + x.sum(1)
         self.pull = self.pull + pull

@@ -131,6 +131,10 @@ class Problem:
         electronic, terms = _measure(*form, params, charges, nuclei, field, x)
         return electronic + copy_count(self.wave_function) * molecule.nuclear_energy, terms
 
+    def sign_and_log(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """Sign of psi, and log|psi|, of walkers (B, N, 3)."""
+        return _sign_and_log(self.wave_function, self.devices, params, self.molecule.nuclei, x)
+
     def sweep(
         self, params: Params, x: Array, key: Array, width: Array, moves: int
     ) -> tuple[Array, Array, Array]:
@@ -156,6 +160,14 @@ def _shared(x: Array, devices: int, axis: int) -> Array:
 
 def _log_psi(wave_function: Any, params: Params, nuclei: Array, x: Array) -> Array:
     return jax.vmap(lambda r: wave_function.log_psi(params, nuclei, r))(x)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _sign_and_log(
+    wave_function: Any, devices: int, params: Params, nuclei: Array, x: Array
+) -> tuple[Array, Array]:
+    x = _shared(x, devices, 0)
+    return jax.vmap(lambda r: wave_function.sign_and_log(params, nuclei, r))(x)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

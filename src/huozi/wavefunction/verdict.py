@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from huozi.wavefunction.diffusion import Projection
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.orbitals import run_pyscf
@@ -21,6 +22,9 @@ LARGEST_IMPURITY = 0.05
 LARGEST_DRIFT_ERROR = 2e-4
 """Hartree; above it a run is too short, or too noisy, to be called converged."""
 
+
+LEAST_ACCEPTANCE = 0.97
+"""Of diffusion Monte Carlo; with more refused moves the error of the time step counts."""
 
 LARGEST_T1 = 0.02
 """T1 diagnostic up to which coupled cluster is compared with, twice that for open shells (Lee &
@@ -112,15 +116,35 @@ def judge(
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
     notes += _mixed_spins(estimate, unpaired)
+    return _sentence(notes, "run train again", ground, error, references), numbers
+
+
+def judge_projection(found: Projection, references: dict[str, float]) -> str:
+    """Say whether the energy of diffusion Monte Carlo can be trusted; see `judge`."""
+    notes = []
+    if found.drift_Ha < -2 * found.drift_stderr_Ha and found.drift_Ha < -1e-4:
+        notes.append(f"the energy still fell by {-found.drift_Ha * 1e3:.2f} mHa")
+    elif not found.drift_stderr_Ha <= LARGEST_DRIFT_ERROR * 5:
+        error = found.drift_stderr_Ha
+        notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
+    if found.acceptance < LEAST_ACCEPTANCE:
+        part = 1 - found.acceptance
+        notes.append(f"{100 * part:.0f} % of the moves were refused: take a shorter time step")
+    again = "run diffuse again"
+    return _sentence(notes, again, found.energy_Ha, found.stderr_Ha, references)
+
+
+def _sentence(
+    notes: list[str], again: str, ground: float, error: float, references: dict[str, float]
+) -> str:
+    """Make a verdict of what speaks against an energy, and compare it with the references."""
     for name, energy in references.items():
         if not ground <= energy + 3 * error:
             notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
     if notes:
-        return "not converged: " + "; ".join(
-            notes
-        ) + "; run train again with a larger budget", numbers
+        return "not converged: " + "; ".join(notes) + f"; {again} with a larger budget"
     below = [f"{(e - ground) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
-    return "converged: no drift" + "".join(", " + text for text in below), numbers
+    return "converged: no drift" + "".join(", " + text for text in below)
 
 
 def _mixed_spins(estimate: Estimate | StatesEstimate, unpaired: int) -> list[str]:

@@ -17,6 +17,7 @@ from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.ansatz import Ansatz
 from huozi.wavefunction.core_potential import CorePotential
+from huozi.wavefunction.diffusion import Projection, diffuse
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
 from huozi.wavefunction.excited import States, copy_count
 from huozi.wavefunction.ferminet import FermiNet
@@ -88,6 +89,10 @@ class Trained:
         if copy_count(self.problems[geometry].wave_function) > 1:
             raise ValueError("this wave function is of several states: use evaluate_states")
         return evaluate(*self._at(geometry), **options)
+
+    def diffuse(self, geometry: int = 0, **options: Any) -> Projection:
+        """Diffusion Monte Carlo with the averaged parameters; see `huozi.wavefunction.diffuse`."""
+        return diffuse(*self._at(geometry), **options)
 
     def evaluate_states(self, geometry: int = 0, **options: Any) -> StatesEstimate:
         """Evaluate all states; see `huozi.wavefunction.evaluate_states`.

@@ -1,0 +1,369 @@
+"""Diffusion Monte Carlo: the lowest energy that the nodes of a wave function allow.
+
+Walkers follow the Schrödinger equation in imaginary time: they drift along grad log|psi|, diffuse,
+and their weights grow where the local energy is low. What is left is psi times the lowest state
+that vanishes wherever psi does, and its energy, the mean local energy, is an upper bound that is
+only as wrong as the nodes are (Reynolds et al., J. Chem. Phys. 77, 5593 (1982)); for two electrons
+of opposite spin, which have none in their ground state, it is exact. Errors remain of the time
+step, which vanish with it.
+
+Source: drift limited near nuclei and nodes, and the effective time step, Umrigar, Nightingale &
+Runge, J. Chem. Phys. 99, 2865 (1993); weights bounded in proportion to the root of the electrons,
+Zen et al., Phys. Rev. B 93, 241118 (2016); constant number of walkers, Calandra Buonaura & Sorella,
+Phys. Rev. B 57, 11446 (1998). Walkers replace each other within groups only: groups are
+independent, and their spread gives the error however long the correlation in time.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from huozi.arrays import jax, jnp
+from huozi.wavefunction.evaluate import Energy
+from huozi.wavefunction.excited import copy_count
+from huozi.wavefunction.hamiltonian import distance
+from huozi.wavefunction.observables import ForceTerms
+from huozi.wavefunction.optimize import Problem
+from huozi.wavefunction.sampler import equilibrate
+from huozi.wavefunction.statistics import first_settled
+
+Array = jax.Array
+
+FIRST_TIME_STEP = 0.02
+"""1/hartree, times Z^-2 of the largest charge; from there on the refused moves decide."""
+
+REFUSED = 0.01
+"""Part of the moves that a time step found by itself has refused."""
+
+SEARCH, SEARCHES = 10, 6
+"""Steps between two looks at the refused moves, and looks."""
+
+CUT = 0.2
+"""Times the root of electrons over time step: the farthest from the mean that energies weigh."""
+
+GROUPS, LEAST_GROUP = 16, 8
+"""Of walkers: as many, or fewer where they would have fewer walkers than this."""
+
+EVEN = 0.9
+"""A group is drawn anew when its weights are worth less than this part of its walkers."""
+
+START = 0.1
+"""Part of the steps that the average leaves out at least."""
+
+LEAST_STEPS = 40
+"""Fewer make no error bar."""
+
+MEMORY = 10.0
+"""1/hartree; so long the growth of a group counts, which takes the bias of few walkers away."""
+
+
+@dataclass(frozen=True)
+class Projection(Energy):
+    """Result of diffusion Monte Carlo; samples of the autocorrelation time are single steps.
+
+    Parameters
+    ----------
+    time_step : float
+        1/hartree.
+    imaginary_time : float
+        Of the average, 1/hartree.
+    discarded : float
+        Part of the run before it, in which the energy still fell.
+    start_Ha : float
+        Mean local energy before the first step, that of the wave function itself.
+    drift_Ha, drift_stderr_Ha : float
+        Of the energy from the first to the second half of the average.
+    """
+
+    time_step: float
+    imaginary_time: float
+    discarded: float
+    start_Ha: float
+    drift_Ha: float
+    drift_stderr_Ha: float
+
+
+class Row(NamedTuple):
+    """What one step leaves behind, of G groups of walkers.
+
+    Parameters
+    ----------
+    energy, variance : (G,) arrays
+        Weighted mean of the local energies, hartree, and their variance.
+    growth : (G,) array
+        Logarithm of the growth of all weights of a group, were they not held by the trial energy.
+    effective : float
+        Time step, 1/hartree, less what refused moves would have gone.
+    acceptance : float
+    lost : int
+        Moves that ended where the energy is not finite; they are refused.
+    """
+
+    energy: Any
+    variance: Any
+    growth: Any
+    effective: Any
+    acceptance: Any
+    lost: Any
+
+
+class Walkers(NamedTuple):
+    """Walkers and what the next step needs to know of them.
+
+    Parameters
+    ----------
+    x : (B, N, 3) array
+        Bohr.
+    sign, log : (B,) arrays
+        Of psi.
+    energy : (B,) array
+        Local, hartree.
+    slope : (B, N, 3) array
+        Gradient of log|psi|, 1/bohr.
+    weight : (B,) array
+    """
+
+    x: Array
+    sign: Array
+    log: Array
+    energy: Array
+    slope: Array
+    weight: Array
+
+
+def diffuse(
+    problem: Problem,
+    params: Any,
+    x: Array,
+    width: Array,
+    seed: int | None = None,
+    budget: float | None = None,
+    steps: int | None = None,
+    time_step: float | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> Projection:
+    """Project the lowest state with the nodes of a wave function out; its energy.
+
+    Parameters
+    ----------
+    x, width : (walkers, N, 3) array, array
+        Walkers to start from, and the scale of Metropolis moves to equilibrate them with.
+    seed : int, optional
+        A fresh one without it.
+    budget : float, optional
+        Wall time, s.
+    steps : int, optional
+        Of imaginary time, in place of `budget`.
+    time_step : float, optional
+        1/hartree; by itself such that one move in a hundred is refused.
+    report : callable, optional
+        Called after each step, for a display.
+
+    Raises
+    ------
+    ValueError
+        If neither `budget` nor `steps` is given, for several states, if there are too few walkers,
+        or if their local energies are not finite at the start.
+    """
+    if (budget is None) == (steps is None):
+        raise ValueError("diffusion needs either a budget in seconds or a number of steps")
+    if copy_count(problem.wave_function) > 1:
+        raise ValueError("diffusion is of one state; this wave function is of several")
+    if time_step is not None and time_step <= 0:
+        raise ValueError(f"the time step must be positive; found {time_step}")
+    limit = float(budget if steps is None else steps)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    seed = secrets.randbits(31) if seed is None else seed
+    molecule, groups = problem.molecule, _groups(len(x))
+    charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
+    key = jax.random.key(seed)
+    x, _, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves=10)
+    walkers = _look(problem, params, x)
+    if not np.isfinite(walkers.energy).all():
+        raise ValueError("local energies are not finite; the wave function has broken down")
+    start = trial = float(walkers.energy.mean())
+
+    def step(tau: float) -> Row:
+        nonlocal key, walkers
+        key, *keys = jax.random.split(key, 4)
+        proposed = _propose(charges, nuclei, tau, walkers.x, walkers.slope, keys[0])
+        fresh = _look(problem, params, proposed)
+        numbers = (charges, nuclei, tau, trial)
+        walkers, row = _settle(groups, numbers, walkers, fresh, keys[1], keys[2])
+        return Row(*jax.device_get(row))
+
+    tau = time_step or FIRST_TIME_STEP / max(molecule.charges) ** 2
+    for _ in range(0 if time_step else SEARCHES):
+        refused = 1 - np.mean([step(tau).acceptance for _ in range(SEARCH)])
+        # They grow as the time step to the power of 3/2 (measured from H2 to ten atoms).
+        tau *= float(np.clip((REFUSED / max(refused, 1e-9)) ** (2 / 3), 0.5, 2))
+    rows: list[Row] = []
+    done = 0.0
+    while done < 1 or len(rows) < LEAST_STEPS:
+        rows.append(step(tau))
+        # Of the newest half, which forgets the start as the walkers do.
+        trial = float(np.mean([row.energy for row in rows[len(rows) // 2 :]]))
+        done = (time.monotonic() - begun if steps is None else len(rows)) / limit
+        if report:
+            event = {"event": "samples", "step": len(rows), "done": min(1.0, done)}
+            report(event | {"energy_Ha": trial})
+    return _projection(rows, tau, start, len(x), time.monotonic() - begun, seed)
+
+
+def _groups(walkers: int) -> int:
+    """Find the number of groups: the largest divisor that leaves each enough walkers."""
+    most = min(GROUPS, walkers // LEAST_GROUP)
+    found = next((count for count in range(most, 1, -1) if walkers % count == 0), 0)
+    if not found:
+        raise ValueError(
+            f"{walkers} walkers do not make two groups or more of at least {LEAST_GROUP}; "
+            "train with another number (walkers: 512)"
+        )
+    return found
+
+
+def _look(problem: Problem, params: Any, x: Array) -> Walkers:
+    """Measure walkers at (B, N, 3); all weigh the same."""
+    energy, terms = problem.measure(params, x)
+    assert isinstance(terms, ForceTerms)  # there is one state
+    sign, log = problem.sign_and_log(params, x)
+    return Walkers(x, sign, log, energy, terms.slope, jnp.ones(len(x)))
+
+
+def _drift(charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array) -> Array:
+    """Move of the electrons along their slopes in one step, (B, N, 3).
+
+    Near a node the slope is one over the distance, and a straight step would go far too far: this
+    is its average over the way. Close to a nucleus it is as it is, for the slope is limited there.
+    """
+    vectors = x[:, :, None] - nuclei
+    apart = distance(vectors)
+    nearest = apart.argmin(-1, keepdims=True)
+    near = jnp.take_along_axis(apart, nearest, -1)
+    away = jnp.take_along_axis(vectors, nearest[..., None], 2)[:, :, 0] / near
+    speed = distance(slope)[..., None]
+    outwards = (slope * away).sum(-1, keepdims=True) / speed
+    reach = jnp.square(charges[nearest] * near)
+    part = (1 + outwards) / 2 + reach / (10 * (4 + reach))
+    return 2 * tau * slope / (1 + jnp.sqrt(1 + 2 * part * jnp.square(speed) * tau))
+
+
+@jax.jit
+def _propose(
+    charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array, key: Array
+) -> Array:
+    noise = jnp.sqrt(tau) * jax.random.normal(key, x.shape)
+    return x + _drift(charges, nuclei, tau, x, slope) + noise
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _settle(
+    groups: int,
+    numbers: tuple[Array, Array, Array, Array],
+    old: Walkers,
+    new: Walkers,
+    key: Array,
+    draw: Array,
+) -> tuple[Walkers, Row]:
+    """Accept or refuse moves, weigh the walkers by the energies on the way, and draw them anew.
+
+    `numbers` are charges, nuclei, time step and trial energy.
+    """
+    charges, nuclei, tau, trial = numbers
+
+    def squared_miss(start: Walkers, end: Walkers) -> Array:
+        landed = start.x + _drift(charges, nuclei, tau, start.x, start.slope)
+        return jnp.square(end.x - landed).sum((1, 2))
+
+    towards = (squared_miss(old, new) - squared_miss(new, old)) / (2 * tau)
+    ratio = 2 * (new.log - old.log) + towards
+    found = jnp.isfinite(new.energy) & jnp.isfinite(ratio)
+    accept = jnp.log(jax.random.uniform(key, ratio.shape)) < ratio
+    accept &= found & (new.sign == old.sign)
+    kept = jax.tree.map(
+        lambda n, o: jnp.where(accept.reshape(-1, *[1] * (n.ndim - 1)), n, o), new, old
+    )
+    length = jnp.square(new.x - old.x).sum((1, 2))
+    effective = tau * (length * accept).sum() / length.sum()
+    cut = CUT * jnp.sqrt(old.x.shape[1] / tau)
+    gains = [jnp.clip(each.energy - trial, -cut, cut) for each in (old, kept)]
+    factor = jnp.exp(-effective * (gains[0] + gains[1]) / 2)
+    weight, before = ((w.reshape(groups, -1)) for w in (old.weight * factor, old.weight))
+    local, total = kept.energy.reshape(groups, -1), weight.sum(1)
+    energy = (weight * local).sum(1) / total
+    row = Row(
+        energy,
+        (weight * jnp.square(local - energy[:, None])).sum(1) / total,
+        jnp.log(total / before.sum(1)) - effective * trial,
+        effective,
+        accept.mean(),
+        (~found).sum(),
+    )
+    return _drawn_anew(kept, weight, draw), row
+
+
+def _drawn_anew(walkers: Walkers, weight: Array, key: Array) -> Walkers:
+    """Give walkers their weights, (G, B/G); where those of a group are uneven, draw it anew.
+
+    That is as many walkers, each as often as its weight says to within one; all weigh the same.
+    """
+    groups, size = weight.shape
+    sums = jnp.cumsum(weight, 1)
+    places = (jax.random.uniform(key, (groups, 1)) + jnp.arange(size)) / size
+    drawn = jax.vmap(jnp.searchsorted)(sums / sums[:, -1:], places).clip(0, size - 1)
+    worth = sums[:, -1:] ** 2 / jnp.square(weight).sum(1, keepdims=True)
+    even = worth >= EVEN * size
+    chosen = jnp.where(even, jnp.arange(size), drawn) + size * jnp.arange(groups)[:, None]
+    fresh = jax.tree.map(lambda each: each[chosen.ravel()], walkers)
+    return fresh._replace(weight=jnp.where(even, weight, 1.0).ravel())
+
+
+def _projection(
+    rows: list[Row], tau: float, start: float, walkers: int, seconds: float, seed: int
+) -> Projection:
+    """Average the steps after the start is forgotten; the spread of the groups is the error."""
+    energy, variance, growth = (
+        np.array([getattr(row, name) for row in rows]) for name in ("energy", "variance", "growth")
+    )
+    effective = np.array([row.effective for row in rows])
+    first = max(first_settled(energy.mean(1)), round(START * len(rows)))
+    middle = energy[first:].mean()
+    # The growth of a group over the last steps is the weight of its energy.
+    grown = np.cumsum(growth + effective[:, None] * middle, 0)
+    grown = np.concatenate([np.zeros((1, energy.shape[1])), grown])
+    until = np.arange(first, len(rows)) + 1
+    past = np.maximum(0, until - max(1, round(MEMORY / tau)))
+    weights = np.exp(grown[until] - grown[past])
+
+    def means(part: slice) -> np.ndarray:
+        return (weights[part] * energy[first:][part]).sum(0) / weights[part].sum(0)
+
+    halves = len(until) // 2
+    each, change = means(slice(None)), means(slice(halves, None)) - means(slice(halves))
+    spread = each.var(ddof=1)
+    error, drift_error = (float(v.std(ddof=1) / np.sqrt(len(v))) for v in (each, change))
+    single = energy[first:].var(0).mean()
+    return Projection(
+        energy_Ha=float(each.mean()),
+        stderr_Ha=error,
+        variance_Ha2=float((weights * variance[first:]).sum() / weights.sum()),
+        autocorrelation_time=max(1.0, float(len(until) * spread / single)) if single > 0 else 1.0,
+        acceptance=float(np.mean([row.acceptance for row in rows[first:]])),
+        seconds=seconds,
+        samples=len(until) * walkers,
+        lost=int(sum(row.lost for row in rows)),
+        seed=seed,
+        time_step=tau,
+        imaginary_time=float(effective[first:].sum()),
+        discarded=first / len(rows),
+        start_Ha=start,
+        drift_Ha=float(change.mean()),
+        drift_stderr_Ha=drift_error,
+    )

@@ -82,6 +82,28 @@ def ground(systems: dict[str, Result]) -> list[str]:
     return table([*columns, "variance, Ha²", "verdict"], rows)
 
 
+def diffusion(systems: dict[str, Result]) -> list[str]:
+    """One line a system whose energy was lowered by diffusion."""
+    rows = []
+    for name, title in GROUND.items():
+        row = systems.get(name, {})
+        if found := row.get("diffusion"):
+            rows.append(
+                [
+                    title,
+                    training(row) + ("" if row["quiet_machine"] else " ²"),
+                    number(row["above_exact_mHa"], 1e3 * row["stderr_Ha"], sign="+"),
+                    f"{found['seconds']:.0f} s",
+                    f"{found['time_step']:.2g}",
+                    number(found["energy_Ha"], found["stderr_Ha"]),
+                    number(found["above_exact_mHa"], 1e3 * found["stderr_Ha"], sign="+"),
+                    found["verdict"].partition(":")[0],
+                ]
+            )
+    columns = ["system", "training", "before, above exact, mHa", "diffusion", "time step, 1/Ha"]
+    return table([*columns, "energy, Ha", "above exact, mHa", "verdict"], rows)
+
+
 def curve(systems: dict[str, Result]) -> list[str]:
     """One line a distance of H2, all by one network."""
     whole = systems["H2 curve"]
@@ -172,6 +194,7 @@ def main() -> None:
     """Fill in every table whose results are stored."""
     tables: list[tuple[str, str, Callable[[dict[str, Result]], list[str]]]] = [
         ("ground", "wavefunction", ground),
+        ("diffusion", "wavefunction", diffusion),
         ("curve", "wavefunction", curve),
         ("excited", "wavefunction-states", excited),
         ("peers", "peers-wavefunction", peers),

@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from scipy.stats import chi2
 
 from huozi.wavefunction import chain_average
-from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
+from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance, first_settled
 
 
 def chains(rng, memory, times=200, count=64):
@@ -53,3 +53,17 @@ def test_drift_and_extrapolation():
     energy, error = extrapolate_to_zero_variance(-2.9 + 0.3 * variances, variances)
     assert energy == pytest.approx(-2.9, abs=1e-9)
     assert extrapolate_to_zero_variance(variances, np.full(30, 0.1)) is None
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.8])
+def test_the_start_of_a_series_is_left_out_as_far_as_it_shows(memory):
+    """A fall by 20 standard deviations with a decay time of 40; after 200 it is below a seventh."""
+    rng = np.random.default_rng(3)
+    starts = []
+    for _ in range(20):
+        series = chains(rng, memory, times=2000, count=1)[:, 0]
+        assert first_settled(series) <= 1000
+        starts.append(first_settled(series + 20 * np.exp(-np.arange(2000) / 40)))
+    assert 80 < np.median(starts) < 250
+    assert min(starts) > 40
+    assert first_settled(np.zeros(4)) == 0

@@ -23,6 +23,9 @@ LARGEST_DRIFT_ERROR = 2e-4
 """Hartree; above it a run is too short, or too noisy, to be called converged."""
 
 
+LARGEST_PROJECTED_DRIFT_ERROR = 1e-3
+"""Hartree; of diffusion Monte Carlo, where two halves of one run are compared."""
+
 LEAST_ACCEPTANCE = 0.97
 """Of diffusion Monte Carlo; with more refused moves the error of the time step counts."""
 
@@ -124,7 +127,7 @@ def judge_projection(found: Projection, references: dict[str, float]) -> str:
     notes = []
     if found.drift_Ha < -2 * found.drift_stderr_Ha and found.drift_Ha < -1e-4:
         notes.append(f"the energy still fell by {-found.drift_Ha * 1e3:.2f} mHa")
-    elif not found.drift_stderr_Ha <= LARGEST_DRIFT_ERROR * 5:
+    elif not found.drift_stderr_Ha <= LARGEST_PROJECTED_DRIFT_ERROR:
         error = found.drift_stderr_Ha
         notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
     if found.acceptance < LEAST_ACCEPTANCE:

@@ -116,7 +116,8 @@ def main() -> None:
     systems = json.loads(stored.read_text())["systems"] if stored.exists() else {}
     for name in options.systems:
         row = name if options.ansatz == "psiformer" else f"{name} {options.ansatz}"
-        systems[row] = solve(name, options) | {"command": " ".join(sys.argv)}
+        kept = {n: v for n, v in systems.get(row, {}).items() if n == "diffusion"}
+        systems[row] = kept | solve(name, options) | {"command": " ".join(sys.argv)}
         save("wavefunction", {"systems": systems}, sys.argv)
 
 

@@ -181,7 +181,7 @@ def diffuse(
         str | None, typer.Option(help="Wall time, shared by geometries. [default: 5min]")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of imaginary time instead of a budget.")
+        int | None, typer.Option(min=40, help="Steps of imaginary time instead of a budget.")
     ] = None,
     time_step: Annotated[
         float | None,
@@ -193,8 +193,8 @@ def diffuse(
     """Lower the energy to what the nodes of a trained wave function allow.
 
     Diffusion Monte Carlo: an upper bound like that of evaluate, closer to the exact energy, and
-    exact for two electrons of opposite spin. It gives the energy alone; the wave function stays as
-    it is.
+    exact for two electrons of opposite spin, as the time step goes to zero (with core potentials
+    it is no bound). It gives the energy alone; the wave function stays as it is.
 
     Example: huozi wavefunction diffuse lih --budget 10min
     """
@@ -248,9 +248,12 @@ def _words(result: dict[str, Any]) -> str:
 
 
 def _words_of_diffusion(result: dict[str, Any]) -> str:
+    from huozi.report import value_with_error
+
     length = f"{result['imaginary_time']:.3g} in steps of {result['time_step']:.2g} 1/Ha"
     lines = [
         *_sampling(result, "energy"),
+        f"before, of ψ     {value_with_error(result['start_Ha'], result['start_stderr_Ha'])} Ha",
         f"imaginary time   {length}, after {100 * result['discarded']:.0f} % left out",
         *_conclusion(result),
     ]

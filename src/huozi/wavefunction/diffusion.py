@@ -5,18 +5,19 @@ and their weights grow where the local energy is low. What is left is psi times 
 that vanishes wherever psi does, and its energy, the mean local energy, is an upper bound that is
 only as wrong as the nodes are (Reynolds et al., J. Chem. Phys. 77, 5593 (1982)); for two electrons
 of opposite spin, which have none in their ground state, it is exact. Errors remain of the time
-step, which vanish with it.
+step, which vanish with it. With core potentials psi takes the place of that state in their
+integrals, and there is no bound (locality approximation: Mitas, Shirley & Ceperley, J. Chem. Phys.
+95, 3467 (1991)).
 
 Source: drift limited near nuclei and nodes, and the effective time step, Umrigar, Nightingale &
 Runge, J. Chem. Phys. 99, 2865 (1993); weights bounded in proportion to the root of the electrons,
 Zen et al., Phys. Rev. B 93, 241118 (2016); constant number of walkers, Calandra Buonaura & Sorella,
-Phys. Rev. B 57, 11446 (1998). Walkers replace each other within groups only: groups are
-independent, and their spread gives the error however long the correlation in time.
+Phys. Rev. B 57, 11446 (1998). Walkers replace each other within groups only: groups move
+independently, and their spread gives the error however long the correlation in time.
 """
 
 from __future__ import annotations
 
-import functools
 import secrets
 import time
 from collections.abc import Callable
@@ -42,23 +43,30 @@ FIRST_TIME_STEP = 0.02
 REFUSED = 0.01
 """Part of the moves that a time step found by itself has refused."""
 
-SEARCH, SEARCHES = 10, 6
-"""Steps between two looks at the refused moves, and looks."""
-
 CUT = 0.2
 """Times the root of electrons over time step: the farthest from the mean that energies weigh."""
 
-GROUPS, LEAST_GROUP = 16, 8
-"""Of walkers: as many, or fewer where they would have fewer walkers than this."""
+GROUPS, LEAST_GROUP = 16, 32
+"""Of walkers, and the fewest in each; with fewer walkers given, some begin twice."""
 
 EVEN = 0.9
 """A group is drawn anew when its weights are worth less than this part of its walkers."""
+
+SEARCH, SEARCHES = 10, 6
+"""Steps between two looks at the refused moves, and looks; the last three decide."""
 
 START = 0.1
 """Part of the steps that the average leaves out at least."""
 
 LEAST_STEPS = 40
-"""Fewer make no error bar."""
+"""Fewer make no average."""
+
+PATIENCE, IMPATIENCE = 50, 1.1
+"""Refused moves after which a walker's next ones count more, and by how much each time: it cannot
+stay for ever where its weight grows (Umrigar, Nightingale & Runge)."""
+
+LARGEST_LOSS = 1e-3
+"""Of the moves may end where the energy is not finite."""
 
 MEMORY = 10.0
 """1/hartree; so long the growth of a group counts, which takes the bias of few walkers away."""
@@ -68,6 +76,10 @@ MEMORY = 10.0
 class Projection(Energy):
     """Result of diffusion Monte Carlo; samples of the autocorrelation time are single steps.
 
+    The standard error is that of sampling. What the time step adds is not part of it: compare
+    with a run at half of it. `lost` are moves that were refused because they ended where the
+    energy is not finite.
+
     Parameters
     ----------
     time_step : float
@@ -76,7 +88,7 @@ class Projection(Energy):
         Of the average, 1/hartree.
     discarded : float
         Part of the run before it, in which the energy still fell.
-    start_Ha : float
+    start_Ha, start_stderr_Ha : float
         Mean local energy before the first step, that of the wave function itself.
     drift_Ha, drift_stderr_Ha : float
         Of the energy from the first to the second half of the average.
@@ -86,6 +98,7 @@ class Projection(Energy):
     imaginary_time: float
     discarded: float
     start_Ha: float
+    start_stderr_Ha: float
     drift_Ha: float
     drift_stderr_Ha: float
 
@@ -102,6 +115,7 @@ class Row(NamedTuple):
     effective : float
         Time step, 1/hartree, less what refused moves would have gone.
     acceptance : float
+        Mean chance of the moves to be accepted.
     lost : int
         Moves that ended where the energy is not finite; they are refused.
     """
@@ -128,6 +142,8 @@ class Walkers(NamedTuple):
     slope : (B, N, 3) array
         Gradient of log|psi|, 1/bohr.
     weight : (B,) array
+    age : (B,) array
+        Moves refused since the last one.
     """
 
     x: Array
@@ -136,6 +152,7 @@ class Walkers(NamedTuple):
     energy: Array
     slope: Array
     weight: Array
+    age: Array
 
 
 def diffuse(
@@ -154,13 +171,14 @@ def diffuse(
     Parameters
     ----------
     x, width : (walkers, N, 3) array, array
-        Walkers to start from, and the scale of Metropolis moves to equilibrate them with.
+        Walkers to start from, and the scale of Metropolis moves to equilibrate them with. They
+        are made at least 512, in sixteen groups.
     seed : int, optional
         A fresh one without it.
     budget : float, optional
         Wall time, s.
     steps : int, optional
-        Of imaginary time, in place of `budget`.
+        Of imaginary time, in place of `budget`; at least 40.
     time_step : float, optional
         1/hartree; by itself such that one move in a hundred is refused.
     report : callable, optional
@@ -169,64 +187,76 @@ def diffuse(
     Raises
     ------
     ValueError
-        If neither `budget` nor `steps` is given, for several states, if there are too few walkers,
-        or if their local energies are not finite at the start.
+        If neither `budget` nor `steps` is given or they are too small, for several states, or if
+        local energies are not finite.
     """
     if (budget is None) == (steps is None):
         raise ValueError("diffusion needs either a budget in seconds or a number of steps")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"diffusion takes time; found a budget of {budget} s")
+    if steps is not None and steps < LEAST_STEPS:
+        raise ValueError(f"diffusion takes {LEAST_STEPS} steps or more; found {steps}")
+    if time_step is not None and not 0 < time_step < np.inf:
+        raise ValueError(f"the time step must be positive; found {time_step}")
     if copy_count(problem.wave_function) > 1:
         raise ValueError("diffusion is of one state; this wave function is of several")
-    if time_step is not None and time_step <= 0:
-        raise ValueError(f"the time step must be positive; found {time_step}")
-    limit = float(budget if steps is None else steps)  # type: ignore[arg-type]
     begun = time.monotonic()
     seed = secrets.randbits(31) if seed is None else seed
-    molecule, groups = problem.molecule, _groups(len(x))
+    molecule = problem.molecule
     charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
-    key = jax.random.key(seed)
-    x, _, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves=10)
+    key, first = jax.random.split(jax.random.key(seed))
+    x = _in_groups(x, problem.devices)
+    x, _, _ = equilibrate(problem, params, x, width, jax.random.key_data(first), moves=10)
     walkers = _look(problem, params, x)
     if not np.isfinite(walkers.energy).all():
         raise ValueError("local energies are not finite; the wave function has broken down")
-    start = trial = float(walkers.energy.mean())
+    start = (float(walkers.energy.mean()), float(walkers.energy.std()) / np.sqrt(len(x)))
+    trial = start[0]
 
     def step(tau: float) -> Row:
         nonlocal key, walkers
         key, *keys = jax.random.split(key, 4)
         proposed = _propose(charges, nuclei, tau, walkers.x, walkers.slope, keys[0])
         fresh = _look(problem, params, proposed)
-        numbers = (charges, nuclei, tau, trial)
-        walkers, row = _settle(groups, numbers, walkers, fresh, keys[1], keys[2])
+        walkers, row = _settle((charges, nuclei, tau, trial), walkers, fresh, keys[1], keys[2])
         return Row(*jax.device_get(row))
 
     tau = time_step or FIRST_TIME_STEP / max(molecule.charges) ** 2
+    tried = []
     for _ in range(0 if time_step else SEARCHES):
         refused = 1 - np.mean([step(tau).acceptance for _ in range(SEARCH)])
         # They grow as the time step to the power of 3/2 (measured from H2 to ten atoms).
         tau *= float(np.clip((REFUSED / max(refused, 1e-9)) ** (2 / 3), 0.5, 2))
+        tried.append(tau)
+    tau = float(np.exp(np.log(tried[-3:]).mean())) if tried else tau
     rows: list[Row] = []
-    done = 0.0
+    sums, done = [0.0], 0.0
     while done < 1 or len(rows) < LEAST_STEPS:
         rows.append(step(tau))
-        # Of the newest half, which forgets the start as the walkers do.
-        trial = float(np.mean([row.energy for row in rows[len(rows) // 2 :]]))
-        done = (time.monotonic() - begun if steps is None else len(rows)) / limit
+        # The newest half forgets the start as the walkers do.
+        sums.append(sums[-1] + float(rows[-1].energy.mean()))
+        half = len(rows) // 2
+        trial = (sums[-1] - sums[half]) / (len(rows) - half)
+        spent = time.monotonic() - begun
+        done = len(rows) / steps if steps is not None else spent / budget  # type: ignore[operator]
         if report:
             event = {"event": "samples", "step": len(rows), "done": min(1.0, done)}
             report(event | {"energy_Ha": trial})
+    lost = sum(int(row.lost) for row in rows)
+    if lost > LARGEST_LOSS * len(rows) * len(x):
+        raise ValueError(
+            f"{lost} of {len(rows) * len(x)} moves ended where the local energy is not finite; "
+            "the wave function has broken down: train again, in another folder, with --config "
+            "and in that file ansatz: {precision: float64}"
+        )
     return _projection(rows, tau, start, len(x), time.monotonic() - begun, seed)
 
 
-def _groups(walkers: int) -> int:
-    """Find the number of groups: the largest divisor that leaves each enough walkers."""
-    most = min(GROUPS, walkers // LEAST_GROUP)
-    found = next((count for count in range(most, 1, -1) if walkers % count == 0), 0)
-    if not found:
-        raise ValueError(
-            f"{walkers} walkers do not make two groups or more of at least {LEAST_GROUP}; "
-            "train with another number (walkers: 512)"
-        )
-    return found
+def _in_groups(x: Array, devices: int) -> Array:
+    """Repeat walkers (B, N, 3) until they make groups of equal size that devices can share."""
+    unit = int(np.lcm(GROUPS, devices))
+    count = unit * -(-max(len(x), GROUPS * LEAST_GROUP) // unit)
+    return x[np.arange(count) % len(x)]
 
 
 def _look(problem: Problem, params: Any, x: Array) -> Walkers:
@@ -234,7 +264,7 @@ def _look(problem: Problem, params: Any, x: Array) -> Walkers:
     energy, terms = problem.measure(params, x)
     assert isinstance(terms, ForceTerms)  # there is one state
     sign, log = problem.sign_and_log(params, x)
-    return Walkers(x, sign, log, energy, terms.slope, jnp.ones(len(x)))
+    return Walkers(x, sign, log, energy, terms.slope, jnp.ones(len(x)), jnp.zeros(len(x)))
 
 
 def _drift(charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array) -> Array:
@@ -263,9 +293,8 @@ def _propose(
     return x + _drift(charges, nuclei, tau, x, slope) + noise
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def _settle(
-    groups: int,
     numbers: tuple[Array, Array, Array, Array],
     old: Walkers,
     new: Walkers,
@@ -278,32 +307,34 @@ def _settle(
     """
     charges, nuclei, tau, trial = numbers
 
-    def squared_miss(start: Walkers, end: Walkers) -> Array:
+    def diffused(start: Walkers, end: Walkers) -> Array:
         landed = start.x + _drift(charges, nuclei, tau, start.x, start.slope)
         return jnp.square(end.x - landed).sum((1, 2))
 
-    towards = (squared_miss(old, new) - squared_miss(new, old)) / (2 * tau)
-    ratio = 2 * (new.log - old.log) + towards
+    there, back = diffused(old, new), diffused(new, old)
+    ratio = 2 * (new.log - old.log) + (there - back) / (2 * tau)
+    ratio += jnp.log(IMPATIENCE) * jnp.maximum(old.age - PATIENCE, 0)
     found = jnp.isfinite(new.energy) & jnp.isfinite(ratio)
+    ratio = jnp.where(found & (new.sign == old.sign), ratio, -jnp.inf)
     accept = jnp.log(jax.random.uniform(key, ratio.shape)) < ratio
-    accept &= found & (new.sign == old.sign)
     kept = jax.tree.map(
         lambda n, o: jnp.where(accept.reshape(-1, *[1] * (n.ndim - 1)), n, o), new, old
     )
-    length = jnp.square(new.x - old.x).sum((1, 2))
-    effective = tau * (length * accept).sum() / length.sum()
+    kept = kept._replace(age=jnp.where(accept, 0.0, old.age + 1))
+    chance = jnp.exp(jnp.minimum(ratio, 0.0))
+    effective = tau * (there * chance).sum() / there.sum()
     cut = CUT * jnp.sqrt(old.x.shape[1] / tau)
     gains = [jnp.clip(each.energy - trial, -cut, cut) for each in (old, kept)]
     factor = jnp.exp(-effective * (gains[0] + gains[1]) / 2)
-    weight, before = ((w.reshape(groups, -1)) for w in (old.weight * factor, old.weight))
-    local, total = kept.energy.reshape(groups, -1), weight.sum(1)
+    weight, before = (w.reshape(GROUPS, -1) for w in (old.weight * factor, old.weight))
+    local, total = kept.energy.reshape(GROUPS, -1), weight.sum(1)
     energy = (weight * local).sum(1) / total
     row = Row(
         energy,
         (weight * jnp.square(local - energy[:, None])).sum(1) / total,
         jnp.log(total / before.sum(1)) - effective * trial,
         effective,
-        accept.mean(),
+        chance.mean(),
         (~found).sum(),
     )
     return _drawn_anew(kept, weight, draw), row
@@ -326,35 +357,45 @@ def _drawn_anew(walkers: Walkers, weight: Array, key: Array) -> Walkers:
 
 
 def _projection(
-    rows: list[Row], tau: float, start: float, walkers: int, seconds: float, seed: int
+    rows: list[Row],
+    tau: float,
+    start: tuple[float, float],
+    walkers: int,
+    seconds: float,
+    seed: int,
 ) -> Projection:
-    """Average the steps after the start is forgotten; the spread of the groups is the error."""
+    """Average the steps after the start is forgotten; the groups tell the error (jackknife)."""
     energy, variance, growth = (
         np.array([getattr(row, name) for row in rows]) for name in ("energy", "variance", "growth")
     )
     effective = np.array([row.effective for row in rows])
     first = max(first_settled(energy.mean(1)), round(START * len(rows)))
-    middle = energy[first:].mean()
     # The growth of a group over the last steps is the weight of its energy.
-    grown = np.cumsum(growth + effective[:, None] * middle, 0)
+    centre = -growth[first:].mean(1).sum() / effective[first:].sum()
+    grown = np.cumsum(growth + effective[:, None] * centre, 0)
     grown = np.concatenate([np.zeros((1, energy.shape[1])), grown])
     until = np.arange(first, len(rows)) + 1
-    past = np.maximum(0, until - max(1, round(MEMORY / tau)))
-    weights = np.exp(grown[until] - grown[past])
+    logs = grown[until] - grown[np.maximum(0, until - max(1, round(MEMORY / tau)))]
+    weights = np.exp(logs - logs.max())
+    energy, variance = energy[first:], variance[first:]
 
-    def means(part: slice) -> np.ndarray:
-        return (weights[part] * energy[first:][part]).sum(0) / weights[part].sum(0)
+    def leaving_one_out(part: slice) -> np.ndarray:
+        products, sums = (weights * energy)[part].sum(0), weights[part].sum(0)
+        return (products.sum() - products) / (sums.sum() - sums)
 
-    halves = len(until) // 2
-    each, change = means(slice(None)), means(slice(halves, None)) - means(slice(halves))
-    spread = each.var(ddof=1)
-    error, drift_error = (float(v.std(ddof=1) / np.sqrt(len(v))) for v in (each, change))
-    single = energy[first:].var(0).mean()
+    def error(each: np.ndarray) -> float:
+        return float(np.sqrt((len(each) - 1) * each.var()))
+
+    half = len(until) // 2
+    change = leaving_one_out(slice(half, None)) - leaving_one_out(slice(half))
+    mean = float((weights * energy).sum() / weights.sum())
+    stderr = error(leaving_one_out(slice(None)))
+    single = energy.var() / energy.shape[1]  # the square of the error if steps were independent
     return Projection(
-        energy_Ha=float(each.mean()),
-        stderr_Ha=error,
-        variance_Ha2=float((weights * variance[first:]).sum() / weights.sum()),
-        autocorrelation_time=max(1.0, float(len(until) * spread / single)) if single > 0 else 1.0,
+        energy_Ha=mean,
+        stderr_Ha=stderr,
+        variance_Ha2=float((weights * (variance + (energy - mean) ** 2)).sum() / weights.sum()),
+        autocorrelation_time=max(1.0, len(until) * stderr**2 / single) if single > 0 else 1.0,
         acceptance=float(np.mean([row.acceptance for row in rows[first:]])),
         seconds=seconds,
         samples=len(until) * walkers,
@@ -363,7 +404,8 @@ def _projection(
         time_step=tau,
         imaginary_time=float(effective[first:].sum()),
         discarded=first / len(rows),
-        start_Ha=start,
+        start_Ha=start[0],
+        start_stderr_Ha=start[1],
         drift_Ha=float(change.mean()),
-        drift_stderr_Ha=drift_error,
+        drift_stderr_Ha=error(change),
     )

@@ -132,8 +132,8 @@ def sampled(
     if limit <= 0:
         raise ValueError(f"an evaluation takes time; found budget {budget}, steps {steps}")
     begun = time.monotonic()
-    key = jax.random.key(seed)
-    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(key), moves)
+    key, first = jax.random.split(jax.random.key(seed))
+    x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(first), moves)
     evaluations = 1 + problem.molecule.up * problem.molecule.down
     count, done = 0, 0.0
     while done < 1 or count < 2:

@@ -36,7 +36,7 @@ Floats = NDArray[np.floating]
 
 
 class ForceTerms(NamedTuple):
-    """What the force on every nucleus is averaged from, and what it comes from itself.
+    """What the force on every nucleus is averaged from, and the gradient of log|psi|.
 
     Parameters
     ----------

@@ -116,8 +116,8 @@ class Problem:
     def measure(self, params: Params, x: Array) -> tuple[Array, ForceTerms | Matrices]:
         """Local energies of walkers (B, N, 3), hartree, and what other observables come from.
 
-        That is terms of the forces (B, M, 3); of several states, whose walkers are (B, K N, 3) and
-        whose energies are added, the matrices (B, K, K) of `excited.py`.
+        That is terms of the forces (B, M, 3) and the gradients (B, N, 3); of several states, whose
+        walkers are (B, K N, 3) and energies are added, the matrices (B, K, K) of `excited.py`.
         """
         molecule = self.molecule
         charges, nuclei = _arrays(molecule)

@@ -68,8 +68,10 @@ def first_settled(series: NDArray[np.floating]) -> int:
     batch = max(1, min(5, len(series) // 20))
     count = len(series) // batch
     means = np.asarray(series, float)[: count * batch].reshape(count, batch).mean(1)
-    cuts = range(count // 2 + 1)
-    return batch * min(cuts, key=lambda cut: means[cut:].var() / (count - cut))
+    means -= means.mean()
+    left = np.arange(count, 0, -1)
+    sums, squares = (np.cumsum(part[::-1])[::-1] / left for part in (means, means**2))
+    return batch * int(np.argmin(((squares - sums**2) / left)[: count // 2 + 1]))
 
 
 def drift(series: NDArray[np.floating]) -> tuple[float, float]:

@@ -26,8 +26,11 @@ LARGEST_DRIFT_ERROR = 2e-4
 LARGEST_PROJECTED_DRIFT_ERROR = 1e-3
 """Hartree; of diffusion Monte Carlo, where two halves of one run are compared."""
 
-LEAST_ACCEPTANCE = 0.97
+LEAST_ACCEPTANCE = 0.98
 """Of diffusion Monte Carlo; with more refused moves the error of the time step counts."""
+
+LEAST_IMAGINARY_TIME = 5.0
+"""1/hartree; excited states with gaps of some tenths of a hartree take as long to die out."""
 
 LARGEST_T1 = 0.02
 """T1 diagnostic up to which coupled cluster is compared with, twice that for open shells (Lee &
@@ -119,33 +122,46 @@ def judge(
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
     notes += _mixed_spins(estimate, unpaired)
-    return _sentence(notes, "run train again", ground, error, references), numbers
+    again = "; run train again with a larger budget"
+    return _sentence(notes, "", again, ground, error, references), numbers
 
 
 def judge_projection(found: Projection, references: dict[str, float]) -> str:
     """Say whether the energy of diffusion Monte Carlo can be trusted; see `judge`."""
     notes = []
+    longer = "give diffuse a larger budget"
     if found.drift_Ha < -2 * found.drift_stderr_Ha and found.drift_Ha < -1e-4:
-        notes.append(f"the energy still fell by {-found.drift_Ha * 1e3:.2f} mHa")
+        notes.append(f"the energy still fell by {-found.drift_Ha * 1e3:.2f} mHa ({longer})")
     elif not found.drift_stderr_Ha <= LARGEST_PROJECTED_DRIFT_ERROR:
         error = found.drift_stderr_Ha
-        notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only")
+        notes.append(f"the drift of the energy is known to {error * 1e3:.2f} mHa only ({longer})")
+    if found.imaginary_time < LEAST_IMAGINARY_TIME:
+        notes.append(f"it ran for {found.imaginary_time:.2g}/Ha of imaginary time only ({longer})")
     if found.acceptance < LEAST_ACCEPTANCE:
-        part = 1 - found.acceptance
-        notes.append(f"{100 * part:.0f} % of the moves were refused: take a shorter time step")
-    again = "run diffuse again"
-    return _sentence(notes, again, found.energy_Ha, found.stderr_Ha, references)
+        part = 100 * (1 - found.acceptance)
+        notes.append(f"{part:.1f} % of the moves were refused (take a shorter --time-step)")
+    worse = "its nodes are poor: train longer"
+    return _sentence(notes, worse, "", found.energy_Ha, found.stderr_Ha, references)
 
 
 def _sentence(
-    notes: list[str], again: str, ground: float, error: float, references: dict[str, float]
+    notes: list[str],
+    worse: str,
+    again: str,
+    ground: float,
+    error: float,
+    references: dict[str, float],
 ) -> str:
-    """Make a verdict of what speaks against an energy, and compare it with the references."""
+    """Make a verdict of what speaks against an energy, and compare it with the references.
+
+    `worse` is said where one of them is lower, `again` after everything that speaks against it.
+    """
     for name, energy in references.items():
         if not ground <= energy + 3 * error:
-            notes.append(f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa")
+            lower = f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa"
+            notes.append(lower + (f" ({worse})" if worse else ""))
     if notes:
-        return "not converged: " + "; ".join(notes) + f"; {again} with a larger budget"
+        return "not converged: " + "; ".join(notes) + again
     below = [f"{(e - ground) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
     return "converged: no drift" + "".join(", " + text for text in below)
 

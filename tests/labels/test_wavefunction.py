@@ -37,6 +37,17 @@ def test_helium_has_a_label_with_an_error_bar(tmp_path):
     assert np.abs(labels.forces).max() < 4 * labels.forces_error.max()  # of an atom alone, zero
 
 
+def test_diffusion_gives_an_energy_without_forces():
+    pytest.importorskip("pyscf")
+    level = WaveFunctionLevel(steps=10, walkers=512, diffusion=60, energy_error=0.3)
+    labeller = make_labeller(level)
+    assert "DMC of 60 steps after VMC(psiformer, 10 steps" in labeller.level
+    labels = labeller.label(Atoms("He"))
+    assert labels.forces is None
+    assert 0 < labels.energy_error < 0.15
+    assert abs(labels.energy - HELIUM) < 0.3 + 4 * labels.energy_error  # what is left after 1/Ha
+
+
 @pytest.mark.parametrize(
     ("settings", "atoms", "words"),
     [

@@ -25,7 +25,8 @@ for devices in (1, 2):
     events = []
     run = vmc.train(report=events.append, steps=4, walkers=32, chunk=8, devices=devices)
     walkers = run.state.x.ravel().tolist()
-    found.append([events[-1]["energy_Ha"], *run.state.direction.tolist(), *walkers])
+    lower = run.diffuse(steps=40, time_step=0.01, seed=1).energy_Ha
+    found.append([events[-1]["energy_Ha"], lower, *run.state.direction.tolist(), *walkers])
 print(json.dumps(found))
 """
 

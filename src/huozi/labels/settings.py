@@ -172,6 +172,12 @@ class WaveFunctionLevel(_Level):
         None, ge=8, description="Configurations sampled at once. [by electrons]"
     )
     samples: int = Field(400, ge=2, description="Samples of every walker for the label.")
+    diffusion: int | None = Field(
+        None,
+        ge=40,
+        description="Steps of diffusion Monte Carlo in place of samples: a lower energy, no "
+        "forces. [none]",
+    )
     ecp: Literal["ccecp"] | None = Field(
         None, description="Core potential in place of core electrons; leaves forces out."
     )

@@ -26,7 +26,8 @@ class WaveFunctionLabeller:
         self.code = f"huozi {importlib.metadata.version('huozi')}"
         method = f"{level.method}, {level.ecp}" if level.ecp else level.method
         walkers = f" of {level.walkers} walkers" if level.walkers else ""
-        self.level = f"VMC({method}, {level.steps} steps{walkers})"
+        kind = f"DMC of {level.diffusion} steps after VMC" if level.diffusion else "VMC"
+        self.level = f"{kind}({method}, {level.steps} steps{walkers})"
 
     def label(self, atoms: Atoms) -> Labels:
         """See `huozi.labels.Labeller`."""
@@ -46,15 +47,20 @@ class WaveFunctionLabeller:
                 seed=level.seed,
             )
             trained = module.build(molecule, config.ansatz).train(config=config)
-            found = trained.evaluate(steps=level.samples, seed=level.seed + 1)
+            if level.diffusion:
+                found = trained.diffuse(steps=level.diffusion, seed=level.seed + 1)
+            else:
+                found = trained.evaluate(steps=level.samples, seed=level.seed + 1)
         except ValueError as error:
             raise LabelError(str(error)) from error
         self._refuse(found.energy_Ha, found.stderr_Ha, molecule)
+        labels = Labels(found.energy_Ha * Hartree, energy_error=found.stderr_Ha * Hartree)
+        if level.diffusion:
+            return checked(labels, atoms)  # the forces would be those of another energy
         forces, errors = (
             np.array(values) * Hartree / Bohr
             for values in (found.forces_Ha_per_bohr, found.forces_stderr)
         )
-        labels = Labels(found.energy_Ha * Hartree, energy_error=found.stderr_Ha * Hartree)
         if errors.size and errors.max() <= level.forces_error:
             labels = replace(labels, forces=forces, forces_error=errors)
         return checked(labels, atoms)

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction.evaluate import Energy
+from huozi.wavefunction.evaluate import Energy, refuse_losses
 from huozi.wavefunction.excited import copy_count
 from huozi.wavefunction.hamiltonian import distance
 from huozi.wavefunction.observables import ForceTerms
@@ -64,9 +64,6 @@ LEAST_STEPS = 40
 PATIENCE, IMPATIENCE = 50, 1.1
 """Refused moves after which a walker's next ones count more, and by how much each time: it cannot
 stay for ever where its weight grows (Umrigar, Nightingale & Runge)."""
-
-LARGEST_LOSS = 1e-3
-"""Of the moves may end where the energy is not finite."""
 
 MEMORY = 10.0
 """1/hartree; so long the growth of a group counts, which takes the bias of few walkers away."""
@@ -243,12 +240,7 @@ def diffuse(
             event = {"event": "samples", "step": len(rows), "done": min(1.0, done)}
             report(event | {"energy_Ha": trial})
     lost = sum(int(row.lost) for row in rows)
-    if lost > LARGEST_LOSS * len(rows) * len(x):
-        raise ValueError(
-            f"{lost} of {len(rows) * len(x)} moves ended where the local energy is not finite; "
-            "the wave function has broken down: train again, in another folder, with --config "
-            "and in that file ansatz: {precision: float64}"
-        )
+    refuse_losses(lost, len(rows) * len(x), "moves ended where the local energy is not finite")
     return _projection(rows, tau, start, len(x), time.monotonic() - begun, seed)
 
 

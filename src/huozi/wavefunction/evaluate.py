@@ -235,6 +235,16 @@ def evaluate_states(
     return StatesEstimate(**asdict(summed), states=named)
 
 
+def refuse_losses(lost: int, count: int, what: str) -> None:
+    """Stop if more than one in a thousand of `count` samples is lost, as `what` says."""
+    if lost > 1e-3 * count:
+        raise ValueError(
+            f"{lost} of {count} {what}; "
+            "the wave function has broken down: train again, in another folder, with --config "
+            "and in that file ansatz: {precision: float64}"
+        )
+
+
 def _averaged(
     samples: list[np.ndarray], accepted: list[float], begun: float, seed: int
 ) -> tuple[Energy, np.ndarray]:
@@ -248,12 +258,7 @@ def _averaged(
     energies = np.array(samples)
     fine = np.isfinite(energies).all(0)
     lost = int((~np.isfinite(energies)).sum())
-    if lost > 1e-3 * energies.size:
-        raise ValueError(
-            f"{lost} of {energies.size} local energies are not finite; "
-            "the wave function has broken down: train again, in another folder, with --config "
-            "and in that file ansatz: {precision: float64}"
-        )
+    refuse_losses(lost, energies.size, "local energies are not finite")
     mean = chain_average(energies[:, fine])
     found = Energy(
         mean.value,

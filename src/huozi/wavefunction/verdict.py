@@ -122,8 +122,9 @@ def judge(
     if isinstance(estimate, StatesEstimate):
         ground, error = (estimate.states[name][0] for name in ("energy_Ha", "energy_stderr"))
     notes += _mixed_spins(estimate, unpaired)
-    again = "; run train again with a larger budget"
-    return _sentence(notes, "", again, ground, error, references), numbers
+    notes += _lower(ground, error, references)
+    again = "; run train again with a larger budget" if notes else ""
+    return _sentence(notes, ground, references) + again, numbers
 
 
 def judge_projection(found: Projection, references: dict[str, float]) -> str:
@@ -140,28 +141,24 @@ def judge_projection(found: Projection, references: dict[str, float]) -> str:
     if found.acceptance < LEAST_ACCEPTANCE:
         part = 100 * (1 - found.acceptance)
         notes.append(f"{part:.1f} % of the moves were refused (take a shorter --time-step)")
-    worse = "its nodes are poor: train longer"
-    return _sentence(notes, worse, "", found.energy_Ha, found.stderr_Ha, references)
+    lower = _lower(found.energy_Ha, found.stderr_Ha, references)
+    notes += [f"{note} (its nodes are poor: train longer)" for note in lower]
+    return _sentence(notes, found.energy_Ha, references)
 
 
-def _sentence(
-    notes: list[str],
-    worse: str,
-    again: str,
-    ground: float,
-    error: float,
-    references: dict[str, float],
-) -> str:
-    """Make a verdict of what speaks against an energy, and compare it with the references.
+def _lower(ground: float, error: float, references: dict[str, float]) -> list[str]:
+    """Name the references below an energy."""
+    return [
+        f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa"
+        for name, energy in references.items()
+        if not ground <= energy + 3 * error
+    ]
 
-    `worse` is said where one of them is lower, `again` after everything that speaks against it.
-    """
-    for name, energy in references.items():
-        if not ground <= energy + 3 * error:
-            lower = f"{name} is lower, by {(ground - energy) * 1e3:.2f} mHa"
-            notes.append(lower + (f" ({worse})" if worse else ""))
+
+def _sentence(notes: list[str], ground: float, references: dict[str, float]) -> str:
+    """Make a verdict of what speaks against an energy, or else of what lies above it."""
     if notes:
-        return "not converged: " + "; ".join(notes) + again
+        return "not converged: " + "; ".join(notes)
     below = [f"{(e - ground) * 1e3:.1f} mHa below {n}" for n, e in references.items()]
     return "converged: no drift" + "".join(", " + text for text in below)
 

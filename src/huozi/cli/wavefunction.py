@@ -134,8 +134,7 @@ def evaluate(
     Example: huozi wavefunction evaluate lih --budget 5min
     """
     one_thread_for_small_matrices()
-    from huozi.files import write_json
-    from huozi.wavefunction import States, judge, load_run, reference_energies
+    from huozi.wavefunction import States, judge, load_run
     from huozi.workflow import parse_duration
 
     _refuse_both(budget, steps)
@@ -147,29 +146,20 @@ def evaluate(
         raise ValueError(f"forces are not known {case}; leave out --forces")
     seconds = parse_duration(budget or "1min") / count if steps is None else None
     course = _course(run)
-    results = []
-    for g, problem in enumerate(trained.problems):
-        with _display() as report:
-            found = (trained.evaluate_states if excited else trained.evaluate)(
-                geometry=g,
-                budget=seconds,
-                steps=steps,
-                seed=None if seed is None else seed + g,
-                report=report,
-            )
-        molecule = problem.molecule
-        references = reference_energies(molecule)
+
+    def judged(g: int, found: Any, references: dict[str, float]) -> dict[str, Any]:
+        molecule = trained.problems[g].molecule
         steps_there = [event["geometries"][g] for event in course]
         unpaired = molecule.up - molecule.down
         verdict, numbers = judge(found, steps_there, references, unpaired)
-        result = {"positions_bohr": molecule.nuclei.tolist()}
-        result |= dataclasses.asdict(found) | {"verdict": verdict} | numbers
-        if not forces:
-            result = {name: value for name, value in result.items() if "forces" not in name}
-        results.append(result)
-        whole = result if count == 1 else {"geometries": results}
-        write_json(run / "evaluation.json", whole)
-    _plot(run, course, references if count == 1 else {})
+        result = dataclasses.asdict(found) | {"verdict": verdict} | numbers
+        return {name: v for name, v in result.items() if forces or "forces" not in name}
+
+    sample = trained.evaluate_states if excited else trained.evaluate
+    options = {"budget": seconds, "steps": steps}
+    file = run / "evaluation.json"
+    results, whole = _every_geometry(file, trained.problems, seed, sample, options, judged)
+    _plot(run, course, whole.get("references_Ha", {}))  # of a single geometry
     words = _words_of_states if excited else _words
     typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(words, results)))
 
@@ -199,32 +189,51 @@ def diffuse(
     Example: huozi wavefunction diffuse lih --budget 10min
     """
     one_thread_for_small_matrices()
-    from huozi.files import write_json
-    from huozi.wavefunction import judge_projection, load_run, reference_energies
+    from huozi.wavefunction import judge_projection, load_run
     from huozi.workflow import parse_duration
 
     _refuse_both(budget, steps)
     trained = load_run(run)
     count = len(trained.problems)
     seconds = parse_duration(budget or "5min") / count if steps is None else None
-    results = []
-    for g, problem in enumerate(trained.problems):
-        with _display() as report:
-            found = trained.diffuse(
-                geometry=g,
-                budget=seconds,
-                steps=steps,
-                time_step=time_step,
-                seed=None if seed is None else seed + g,
-                report=report,
-            )
-        references = reference_energies(problem.molecule)
-        result = {"positions_bohr": problem.molecule.nuclei.tolist()} | dataclasses.asdict(found)
-        result |= {"references_Ha": references, "verdict": judge_projection(found, references)}
-        results.append(result)
-        whole = result if count == 1 else {"geometries": results}
-        write_json(run / "diffusion.json", whole)
+
+    def judged(_: int, found: Any, references: dict[str, float]) -> dict[str, Any]:
+        verdict = judge_projection(found, references)
+        return dataclasses.asdict(found) | {"references_Ha": references, "verdict": verdict}
+
+    options = {"budget": seconds, "steps": steps, "time_step": time_step}
+    file = run / "diffusion.json"
+    results, whole = _every_geometry(file, trained.problems, seed, trained.diffuse, options, judged)
     typer.echo(json.dumps(whole) if as_json else "\n\n".join(map(_words_of_diffusion, results)))
+
+
+def _every_geometry(
+    file: Path,
+    problems: Any,
+    seed: int | None,
+    sample: Callable[..., Any],
+    options: dict[str, Any],
+    judged: Callable[[int, Any, dict[str, float]], dict[str, Any]],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Sample and judge one geometry after another; `file` holds what is done.
+
+    Returns the results of each, and what is in the file.
+    """
+    from huozi.files import write_json
+    from huozi.wavefunction import reference_energies
+
+    results: list[dict[str, Any]] = []
+    whole: dict[str, Any] = {}
+    for g, problem in enumerate(problems):
+        own = None if seed is None else seed + g
+        with _display() as report:
+            found = sample(geometry=g, seed=own, report=report, **options)
+        molecule = problem.molecule
+        result = judged(g, found, reference_energies(molecule))
+        results.append({"positions_bohr": molecule.nuclei.tolist()} | result)
+        whole = results[0] if len(problems) == 1 else {"geometries": results}
+        write_json(file, whole)
+    return results, whole
 
 
 def _refuse_both(budget: str | None, steps: int | None) -> None:

@@ -32,17 +32,17 @@ def test_local_energies_gain_the_energy_of_the_charges():
 def test_hartree_fock_falls_by_the_dipole_moment(charge, spin):
     """The slope of the energy by the field is minus the dipole moment, nuclei included."""
     pytest.importorskip("pyscf")
-    from huozi.wavefunction.orbitals import run_pyscf
+    from huozi.wavefunction.mean_field import solve_mean_field
 
     def solve(strength):
-        return run_pyscf(
+        return solve_mean_field(
             Molecule.parse(LITHIUM_HYDRIDE, charge=charge, spin=spin, field=(0, 0, strength)),
             "cc-pvdz",
         )
 
-    slope = (solve(STEP).e_tot - solve(-STEP).e_tot) / (2 * STEP)
+    slope = (solve(STEP).energy - solve(-STEP).energy) / (2 * STEP)
     free = solve(0.0)
-    dipole = free.dip_moment(unit="AU", origin=(0, 0, 0), verbose=0)[2]
+    dipole = free.solver.dip_moment(unit="AU", origin=(0, 0, 0), verbose=0)[2]
     assert slope == pytest.approx(-dipole, abs=1e-5)
 
 

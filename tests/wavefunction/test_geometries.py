@@ -10,8 +10,8 @@ import pytest
 from huozi.arrays import jax
 from huozi.wavefunction import AnsatzConfig, Molecule, TrainConfig, build, load_run
 from huozi.wavefunction.geometries import select
+from huozi.wavefunction.mean_field import solve_mean_field
 from huozi.wavefunction.observables import nuclear_forces
-from huozi.wavefunction.orbitals import run_pyscf
 from tests.cli.test_main import run as command
 
 pytest.importorskip("pyscf")
@@ -38,7 +38,7 @@ def slope(distance, step=0.02):
 
     found = []
     for d in (distance - step, distance + step):
-        coupled = cc.CCSD(run_pyscf(hydrogen(d), "cc-pvtz"))
+        coupled = cc.CCSD(solve_mean_field(hydrogen(d), "cc-pvtz").solver)
         coupled.verbose = 0
         found.append(coupled.kernel()[0] + coupled._scf.e_tot)
     return (found[1] - found[0]) / (2 * step)

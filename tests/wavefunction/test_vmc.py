@@ -60,6 +60,21 @@ def test_error_bars_agree_with_the_spread_of_independent_evaluations(trained):
         assert low < square < high
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "either a budget in seconds or a number of steps"),
+        ({"budget": 1.0, "steps": 3}, "either a budget in seconds or a number of steps"),
+        ({"steps": 1}, "takes 2 steps or more; found 1"),
+        ({"budget": 0.0}, "takes time; found a budget of 0.0 s"),
+        ({"budget": np.nan}, "takes time"),
+    ],
+)
+def test_an_evaluation_needs_a_length(trained, options, words):
+    with pytest.raises(ValueError, match=words):
+        trained.evaluate(**options)
+
+
 def test_a_run_folder_is_read_back(trained):
     again = load_run(trained.path)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), again.state, trained.state)
@@ -219,7 +234,7 @@ def test_command(trained, monkeypatch, capsys):
         (["train", "--molecule", "Qq 0 0 0", "--out", "x"], "no chemical element"),
         (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "soon"], "not a duration"),
         (["evaluate", "missing"], "holds no wave function"),
-        (["evaluate", "missing", "--steps", "-1"], "equal to 1"),
+        (["evaluate", "missing", "--steps", "1"], "equal to 2"),
         (["train", "--molecule", "H 0 0 0", "--out", "x", "--budget", "1ms"], "not a duration"),
         (["train", "--molecule", "K 0 0 0", "--out", "x"], "with --ecp ccecp"),
         (
@@ -240,7 +255,7 @@ def test_mistakes_are_one_line(monkeypatch, capsys, tmp_path, arguments, message
     ("lines", "message"),
     [
         ("", "no frames"),
-        ('1\npbc="T T T" Lattice="9 0 0 0 9 0 0 0 9"\nHe 0 0 0\n', "without a cell"),
+        ('1\npbc="T T F" Lattice="9 0 0 0 9 0 0 0 9"\nHe 0 0 0\n', "in some directions only"),
         ("2\n\nH 0 0 0\nH 0 0 0\n", "0 bohr apart"),
     ],
 )
@@ -262,6 +277,13 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path, checkpoint):
     with pytest.raises(ValueError, match="holds another kind of run"):
         build(HELIUM, TINY).train(tmp_path, config=CONFIG)
     assert (tmp_path / "config.yaml").read_text() == "verb: md\n"
+
+
+def test_a_checkpoint_without_settings_is_left_alone(tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"whatever it is")
+    with pytest.raises(ValueError, match=r"has lost its config\.yaml"):
+        build(HELIUM, TINY).train(tmp_path, config=CONFIG)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == b"whatever it is"
 
 
 def test_energies_that_spread_wider_are_still_saved(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ def test_networks_see_which_electrons_are_near():
     ):
         x = np.array([np.zeros(3), far, -far])
         x[place] = apart
-        seen = features.near_features(jnp.asarray(x), 2, 1, "float64")
+        seen = features.near_features(jnp.asarray(x), 2, 1, None, "float64")
         np.testing.assert_allclose(seen[0], expected, rtol=3e-3, atol=1e-15)
         turned = np.array([-1.0] * 3 + [1.0] * 4)
         np.testing.assert_allclose(seen[place], turned * expected, rtol=3e-3, atol=1e-15)

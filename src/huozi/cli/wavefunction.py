@@ -13,26 +13,48 @@ import typer
 
 from huozi.cli.threads import one_thread_for_small_matrices
 
-app = typer.Typer(no_args_is_help=True, help="Solve the Schrödinger equation of a molecule.")
+app = typer.Typer(no_args_is_help=True, help="Solve the Schrödinger equation.")
 
 
 @app.command()
 def train(
+    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")],
     molecule: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="Nuclei, e.g. 'Li 0 0 0; H 0 0 3.015', or an XYZ file. Several geometries, by "
             "repeating the option or by frames of the file, share one network."
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Run folder; run again to resume.")],
+    ] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            help="Cell that repeats: three lengths or three vectors, as the coordinates in bohr or "
+            "angstrom, e.g. '9 9 3.6'."
+        ),
+    ] = None,
+    electron_gas: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="So many electrons in a cube and a uniform background, no --molecule."
+        ),
+    ] = None,
+    density_parameter: Annotated[
+        float | None, typer.Option("--rs", help="Density parameter r_s of the electron gas, bohr.")
+    ] = None,
+    twist: Annotated[
+        tuple[float, float, float],
+        typer.Option(help="Of a cell, 0 or 0.5 in each direction: with 0.5 ψ turns its sign."),
+    ] = (0.0, 0.0, 0.0),
     unit: Annotated[
         str, typer.Option(help="Of the coordinates: bohr or angstrom (always, for XYZ files).")
     ] = "bohr",
     charge: Annotated[int, typer.Option(help="Total charge.")] = 0,
     spin: Annotated[
         int | None,
-        typer.Option(help="Unpaired electrons. [default: an atom's ground state; else 0 or 1]"),
+        typer.Option(
+            help="Unpaired electrons. [default: of a single atom its ground state; else 0 or 1]"
+        ),
     ] = None,
     field: Annotated[
         tuple[float, float, float],
@@ -75,7 +97,7 @@ def train(
     Example: huozi wavefunction train --molecule "Li 0 0 0; H 0 0 3.015" --budget 30min --out lih
     """
     one_thread_for_small_matrices()
-    from huozi.wavefunction import TrainConfig, build
+    from huozi.wavefunction import Molecule, TrainConfig, build
 
     _refuse_both(budget, steps)
     given = {"budget": budget, "steps": steps, "seed": seed, "devices": devices}
@@ -86,7 +108,19 @@ def train(
     if states is not None:
         ansatz = settings.ansatz.model_dump() | {"states": states}
         settings = TrainConfig.read(None, settings.model_dump() | {"ansatz": ansatz})
-    geometries = [m for text in molecule for m in _molecules(text, unit, charge, spin, field, ecp)]
+    if electron_gas is not None:
+        others = molecule or charge or any(field) or ecp is not None or cell is not None
+        if others or unit != "bohr" or density_parameter is None:
+            raise ValueError(
+                "--electron-gas goes with --rs, in bohr, and --spin and --twist; leave out "
+                "--molecule, --cell, --unit, --charge, --field and --ecp"
+            )
+        geometries = [Molecule.electron_gas(electron_gas, density_parameter, spin, twist)]
+    else:
+        if not molecule or density_parameter is not None:
+            raise ValueError("give --molecule, or --electron-gas with --rs")
+        form = (charge, spin, field, ecp, cell, twist)
+        geometries = [m for text in molecule for m in _molecules(text, unit, *form)]
     if spin is None:
         first = geometries[0]
         unpaired = first.up - first.down
@@ -121,7 +155,7 @@ def evaluate(
         str | None, typer.Option(help="Wall time, shared by geometries. [default: 1min]")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Samples of every walker instead of a budget.")
+        int | None, typer.Option(min=2, help="Samples of every walker instead of a budget.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. [default: a fresh one]")] = None,
     forces: Annotated[bool, typer.Option(help="Give the forces on the nuclei, too.")] = False,
@@ -141,8 +175,9 @@ def evaluate(
     trained = load_run(run)
     count = len(trained.problems)
     excited = isinstance(trained.problems[0].wave_function, States)
-    if forces and (excited or trained.problems[0].molecule.potentials):
-        case = "of several states" if excited else "with core potentials"
+    first = trained.problems[0].molecule
+    if forces and (excited or first.potentials or first.cell):
+        case = "of several states" if excited else "with core potentials or in a cell"
         raise ValueError(f"forces are not known {case}; leave out --forces")
     seconds = parse_duration(budget or "1min") / count if steps is None else None
     course = _course(run)
@@ -230,7 +265,10 @@ def _every_geometry(
             found = sample(geometry=g, seed=own, report=report, **options)
         molecule = problem.molecule
         result = judged(g, found, reference_energies(molecule))
-        results.append({"positions_bohr": molecule.nuclei.tolist()} | result)
+        what = {"positions_bohr": molecule.nuclei.tolist(), "electrons": molecule.electrons}
+        if molecule.cell:
+            what |= {"cell_bohr": molecule.cell.matrix.tolist(), "twist": molecule.cell.twist}
+        results.append(what | result)
         whole = results[0] if len(problems) == 1 else {"geometries": results}
         write_json(file, whole)
     return results, whole
@@ -246,10 +284,11 @@ def _words(result: dict[str, Any]) -> str:
 
     forces = zip(result.get("forces_Ha_per_bohr", []), result.get("forces_stderr", []))
     spin = value_with_error(result["spin_squared"], result["spin_squared_stderr"])
+    dipole = _vector(result["dipole_au"], result["dipole_stderr"])  # none in a cell
     lines = [
         *_sampling(result, "energy"),
         f"spin, ⟨S²⟩       {spin}",
-        f"dipole moment    {_vector(result['dipole_au'], result['dipole_stderr'])} e bohr",
+        *([f"dipole moment    {dipole} e bohr"] if dipole else []),
         *(f"{f'force {k}':<16} {_vector(*row)} Ha/bohr" for k, row in enumerate(forces, 1)),
         *_conclusion(result),
     ]
@@ -300,14 +339,25 @@ def _sampling(result: dict[str, Any], name: str) -> list[str]:
 
     energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
     places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
+    count = result["electrons"]
+    each = value_with_error(*(result[key] / count for key in ("energy_Ha", "stderr_Ha")))
     return [
-        f"nuclei           {places} bohr",
+        f"nuclei           {places} bohr" if places else f"electrons        {count}",
+        *_cell_line(result),
         f"{name:<16} {energy} Ha",
+        *([] if places else [f"per electron     {each} Ha"]),
         f"variance         {result['variance_Ha2']:.3g} Ha²",
         f"autocorrelation  {result['autocorrelation_time']:.1f} samples",
         f"acceptance       {result['acceptance']:.2f}",
         f"samples          {result['samples']:,} in {result['seconds']:.0f} s",
     ]
+
+
+def _cell_line(result: dict[str, Any]) -> list[str]:
+    if "cell_bohr" not in result:
+        return []
+    rows = "; ".join(" ".join(f"{v:g}" for v in row) for row in result["cell_bohr"])
+    return [f"cell             {rows} bohr, twist {' '.join(f'{t:g}' for t in result['twist'])}"]
 
 
 def _conclusion(result: dict[str, Any]) -> list[str]:
@@ -328,6 +378,8 @@ def _molecules(
     spin: int | None,
     field: tuple[float, float, float],
     ecp: str | None,
+    cell: str | None,
+    twist: tuple[float, float, float],
 ) -> list[Any]:
     """Geometries of one option: one, or the frames of an XYZ file."""
     from huozi.wavefunction import Molecule
@@ -337,18 +389,23 @@ def _molecules(
 
         from huozi.systems import read
 
-        systems = [frame.system for frame in read(text).frames]
-        if any(system.pbc.any() for system in systems):
-            raise ValueError(f"{text} is periodic; wave functions are of molecules without a cell")
-        lines = [
-            "; ".join(
+        found = []
+        for system in (frame.system for frame in read(text).frames):
+            if system.pbc.any() and (cell or not system.pbc.all()):
+                if cell:
+                    raise ValueError(f"{text} has a cell of its own; leave out --cell")
+                raise ValueError(
+                    f"{text} repeats in some directions only; wave functions in all three (leave "
+                    "room between the images), or in none"
+                )
+            line = "; ".join(
                 f"{chemical_symbols[z]} {' '.join(map(str, place))}"
                 for z, place in zip(system.species, system.positions)
             )
-            for system in systems
-        ]
-        return [Molecule.parse(line, "angstrom", charge, spin, field, ecp) for line in lines]
-    return [Molecule.parse(text, unit, charge, spin, field, ecp)]
+            own = " ".join(map(str, system.cell.ravel())) if system.pbc.any() else cell
+            found.append(Molecule.parse(line, "angstrom", charge, spin, field, ecp, own, twist))
+        return found
+    return [Molecule.parse(text, unit, charge, spin, field, ecp, cell, twist)]
 
 
 def _course(run: Path) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class WaveFunctionLabeller:
         level, module = self._level, self._wavefunction
         charge, multiplicity = charge_and_multiplicity(atoms, level)
         if atoms.pbc.any():
-            raise LabelError("wave functions are for molecules; the frame is periodic")
+            raise LabelError("labels by wave functions are for molecules; the frame is periodic")
         text = "; ".join(f"{a.symbol} {' '.join(map(repr, map(float, a.position)))}" for a in atoms)
         try:
             molecule = module.Molecule.parse(

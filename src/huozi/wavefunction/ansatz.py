@@ -20,6 +20,7 @@ import numpy as np
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import determinants as slater
 from huozi.wavefunction import features, geminals, jastrow, jets
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.molecule import Molecule
 from huozi.wavefunction.orbitals import Basis, hartree_fock
@@ -45,6 +46,8 @@ class Ansatz(ABC):
     pairing : str
         ``geminals``, which have as many orbitals for each of Hartree-Fock's as there would be
         `determinants`, or ``determinants``.
+    cell : Cell, optional
+        That repeats.
     """
 
     of_geometry: ClassVar[tuple[str, ...]] = ("coefficients", "basis", "weights")
@@ -60,6 +63,7 @@ class Ansatz(ABC):
     pair_width: int = 16
     precision: str = "float32"
     pairing: str = "geminals"
+    cell: Cell | None = None
 
     @classmethod
     def for_molecule(cls, molecule: Molecule, **sizes: Any) -> Self:
@@ -68,12 +72,13 @@ class Ansatz(ABC):
         Without pairs of electrons there are determinants, of which one alone trains badly.
         """
         sizes = {"pairing": "geminals" if molecule.down else "determinants"} | sizes
-        return cls(molecule.charges, molecule.bare, molecule.up, molecule.down, **sizes)
+        form = (molecule.charges, molecule.bare, molecule.up, molecule.down)
+        return cls(*form, cell=molecule.cell, **sizes)
 
     @property
     def basis(self) -> Basis:
         """Functions of the orbitals."""
-        return Basis(self.charges, self.bare)
+        return Basis(self.charges, self.bare, self.cell, self.up)
 
     @property
     def inputs(self) -> int:
@@ -163,7 +168,7 @@ class Ansatz(ABC):
 
     def _init_orbital(self, shape: tuple[int, ...], matrix: Any) -> Params:
         return {
-            "envelope": np.full((len(self.basis.s_atom), *shape), 0.1),
+            "envelope": self.basis.init_envelopes(shape, matrix),
             "factor": matrix(self.width, int(np.prod(shape)), 0.01),
             "term": matrix(self.width, int(np.prod(shape)), 0.01),
         }
@@ -174,8 +179,8 @@ class Ansatz(ABC):
 
     def sign_and_log(self, params: Params, nuclei: Array, x: Value) -> tuple[Array | None, Value]:
         """Sign (None for jets) and logarithm of |psi|."""
-        vectors, r2 = features.to_nuclei(x, nuclei)
-        basis = self.basis.values(params["basis"], vectors, r2)
+        vectors, r2 = features.to_nuclei(x, nuclei, self.cell)
+        basis = self.basis.values(params["basis"], x, nuclei, (vectors, r2))
         small = jax.tree.map(lambda p: p.astype(self.precision), params)
         inputs = self._inputs(vectors, r2)
         stream = self.network(jets.dense(inputs, **small["input"]), x, small["layers"])
@@ -184,7 +189,7 @@ class Ansatz(ABC):
         factors = [orbitals, jets.sum_electrons(jastrow.nuclear_cusp(r2, self.basis.cusps))]
         i, j, same = features.electron_pairs(self.up, self.down)
         if len(i):
-            apart2 = jets.squared_length(jets.separation(x, i, j))
+            _, apart2 = features.between(x, i, j, self.cell)
             cusps = jastrow.electron_cusp(apart2, same, params["cusp"])
             factors.append(jets.sum_both(jets.by_both(cusps), i, j, self.up + self.down))
             network = jastrow.pair_network(inputs, apart2, (i, j, same), small["pairs"])
@@ -211,7 +216,6 @@ class Ansatz(ABC):
         if n == 0:
             return None
         p, net = params["orbitals"][spin], small["orbitals"][spin]
-        s_functions = len(self.basis.s_atom)
 
         def expand(coefficients: Array, functions: slice) -> Value:
             flat = coefficients.reshape(coefficients.shape[0], -1)
@@ -219,7 +223,7 @@ class Ansatz(ABC):
             return jets.spread_electrons(own, self.up + self.down, rows)
 
         start = expand(params["coefficients"][spin], slice(None))
-        envelope = expand(p["envelope"], slice(s_functions))
+        envelope = expand(p["envelope"], slice(len(p["envelope"])))
         h = jets.linear(lambda v: v[rows], stream)
         factor, term = (
             jets.cast(jets.dense(h, net[name]), jnp.float64) for name in ("factor", "term")

@@ -18,6 +18,7 @@ independently, and their spread gives the error however long the correlation in 
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from huozi.arrays import jax, jnp
-from huozi.wavefunction.evaluate import Energy, refuse_losses
+from huozi.wavefunction.cell import Cell
+from huozi.wavefunction.evaluate import Energy, length, refuse_losses
 from huozi.wavefunction.excited import copy_count
 from huozi.wavefunction.hamiltonian import distance
 from huozi.wavefunction.observables import ForceTerms
@@ -187,12 +189,7 @@ def diffuse(
         If neither `budget` nor `steps` is given or they are too small, for several states, or if
         local energies are not finite.
     """
-    if (budget is None) == (steps is None):
-        raise ValueError("diffusion needs either a budget in seconds or a number of steps")
-    if budget is not None and not budget > 0:
-        raise ValueError(f"diffusion takes time; found a budget of {budget} s")
-    if steps is not None and steps < LEAST_STEPS:
-        raise ValueError(f"diffusion takes {LEAST_STEPS} steps or more; found {steps}")
+    limit = length("diffusion", budget, steps, LEAST_STEPS)
     if time_step is not None and not 0 < time_step < np.inf:
         raise ValueError(f"the time step must be positive; found {time_step}")
     if copy_count(problem.wave_function) > 1:
@@ -200,7 +197,7 @@ def diffuse(
     begun = time.monotonic()
     seed = secrets.randbits(31) if seed is None else seed
     molecule = problem.molecule
-    charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
+    charges, nuclei, cell = np.array(molecule.charges, float), molecule.nuclei, molecule.cell
     key, first = jax.random.split(jax.random.key(seed))
     x = _in_groups(x, problem.devices)
     x, _, _ = equilibrate(problem, params, x, width, jax.random.key_data(first), moves=10)
@@ -213,12 +210,13 @@ def diffuse(
     def step(tau: float) -> Row:
         nonlocal key, walkers
         key, *keys = jax.random.split(key, 4)
-        proposed = _propose(charges, nuclei, tau, walkers.x, walkers.slope, keys[0])
+        proposed = _propose(charges, nuclei, tau, walkers.x, walkers.slope, keys[0], cell)
         fresh = _look(problem, params, proposed)
-        walkers, row = _settle((charges, nuclei, tau, trial), walkers, fresh, keys[1], keys[2])
+        numbers = (charges, nuclei, tau, trial)
+        walkers, row = _settle(numbers, walkers, fresh, keys[1], keys[2], cell)
         return Row(*jax.device_get(row))
 
-    tau = time_step or FIRST_TIME_STEP / max(molecule.charges) ** 2
+    tau = time_step or FIRST_TIME_STEP / max(molecule.charges, default=1) ** 2
     tried = []
     for _ in range(0 if time_step else SEARCHES):
         refused = 1 - np.mean([step(tau).acceptance for _ in range(SEARCH)])
@@ -234,8 +232,7 @@ def diffuse(
         sums.append(sums[-1] + float(rows[-1].energy.mean()))
         half = len(rows) // 2
         trial = (sums[-1] - sums[half]) / (len(rows) - half)
-        spent = time.monotonic() - begun
-        done = len(rows) / steps if steps is not None else spent / budget  # type: ignore[operator]
+        done = (time.monotonic() - begun if steps is None else len(rows)) / limit
         if report:
             event = {"event": "samples", "step": len(rows), "done": min(1.0, done)}
             report(event | {"energy_Ha": trial})
@@ -259,39 +256,51 @@ def _look(problem: Problem, params: Any, x: Array) -> Walkers:
     return Walkers(x, sign, log, energy, terms.slope, jnp.ones(len(x)), jnp.zeros(len(x)))
 
 
-def _drift(charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array) -> Array:
+def _drift(
+    charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array, cell: Cell | None = None
+) -> Array:
     """Move of the electrons along their slopes in one step, (B, N, 3).
 
     Near a node the slope is one over the distance, and a straight step would go far too far: this
     is its average over the way. Close to a nucleus it is as it is, for the slope is limited there.
     """
-    vectors = x[:, :, None] - nuclei
-    apart = distance(vectors)
-    nearest = apart.argmin(-1, keepdims=True)
-    near = jnp.take_along_axis(apart, nearest, -1)
-    away = jnp.take_along_axis(vectors, nearest[..., None], 2)[:, :, 0] / near
     speed = distance(slope)[..., None]
-    outwards = (slope * away).sum(-1, keepdims=True) / speed
-    reach = jnp.square(charges[nearest] * near)
-    part = (1 + outwards) / 2 + reach / (10 * (4 + reach))
+    part = jnp.asarray(0.5)
+    if len(charges):
+        vectors = x[:, :, None] - nuclei
+        vectors = cell.nearest(vectors) if cell else vectors
+        apart = distance(vectors)
+        nearest = apart.argmin(-1, keepdims=True)
+        near = jnp.take_along_axis(apart, nearest, -1)
+        away = jnp.take_along_axis(vectors, nearest[..., None], 2)[:, :, 0] / near
+        outwards = (slope * away).sum(-1, keepdims=True) / speed
+        reach = jnp.square(charges[nearest] * near)
+        part = (1 + outwards) / 2 + reach / (10 * (4 + reach))
     return 2 * tau * slope / (1 + jnp.sqrt(1 + 2 * part * jnp.square(speed) * tau))
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnums=6)
 def _propose(
-    charges: Array, nuclei: Array, tau: Array, x: Array, slope: Array, key: Array
+    charges: Array,
+    nuclei: Array,
+    tau: Array,
+    x: Array,
+    slope: Array,
+    key: Array,
+    cell: Cell | None = None,
 ) -> Array:
     noise = jnp.sqrt(tau) * jax.random.normal(key, x.shape)
-    return x + _drift(charges, nuclei, tau, x, slope) + noise
+    return x + _drift(charges, nuclei, tau, x, slope, cell) + noise
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnums=5)
 def _settle(
     numbers: tuple[Array, Array, Array, Array],
     old: Walkers,
     new: Walkers,
     key: Array,
     draw: Array,
+    cell: Cell | None = None,
 ) -> tuple[Walkers, Row]:
     """Accept or refuse moves, weigh the walkers by the energies on the way, and draw them anew.
 
@@ -300,7 +309,7 @@ def _settle(
     charges, nuclei, tau, trial = numbers
 
     def diffused(start: Walkers, end: Walkers) -> Array:
-        landed = start.x + _drift(charges, nuclei, tau, start.x, start.slope)
+        landed = start.x + _drift(charges, nuclei, tau, start.x, start.slope, cell)
         return jnp.square(end.x - landed).sum((1, 2))
 
     there, back = diffused(old, new), diffused(new, old)

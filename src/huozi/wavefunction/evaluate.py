@@ -19,6 +19,9 @@ from huozi.wavefunction.statistics import chain_average
 
 Array = jax.Array
 
+LEAST_SAMPLES = 2
+"""Of every walker; one has no error bar."""
+
 
 @dataclass(frozen=True)
 class Energy:
@@ -60,10 +63,11 @@ class Estimate(Energy):
     Parameters
     ----------
     dipole_au, dipole_stderr : list of float
-        Dipole moment from the origin of the coordinates, e bohr, and its standard errors.
+        Dipole moment from the origin of the coordinates, e bohr, and its standard errors; empty
+        in a cell, where it depends on how that is cut.
     forces_Ha_per_bohr, forces_stderr : list of lists of float
-        On the nuclei, (M, 3), and their standard errors; empty with core potentials, for which
-        the estimator of `observables.py` does not hold.
+        On the nuclei, (M, 3), and their standard errors; empty with core potentials and in a
+        cell, for which the estimator of `observables.py` does not hold.
     spin_squared, spin_squared_stderr : float
         <S^2>, S (S + 1) for a pure spin state, and its standard error.
     """
@@ -126,17 +130,13 @@ def sampled(
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Iterator[Sample]:
     """Sample |psi|^2 anew until budget or steps are spent; see `evaluate`."""
-    if (budget is None) == (steps is None):
-        raise ValueError("an evaluation needs either a budget in seconds or a number of steps")
-    limit = float(budget if steps is None else steps)  # type: ignore[arg-type]
-    if limit <= 0:
-        raise ValueError(f"an evaluation takes time; found budget {budget}, steps {steps}")
+    limit = length("an evaluation", budget, steps, LEAST_SAMPLES)
     begun = time.monotonic()
     key, first = jax.random.split(jax.random.key(seed))
     x, width, _ = equilibrate(problem, params, x, width, jax.random.key_data(first), moves)
     evaluations = 1 + problem.molecule.up * problem.molecule.down
     count, done = 0, 0.0
-    while done < 1 or count < 2:
+    while done < 1 or count < LEAST_SAMPLES:
         key, use = jax.random.split(key)
         x, _, acceptance = problem.sweep(params, x, use, width, moves)
         local, terms = problem.measure(params, x)
@@ -175,7 +175,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If neither `budget` nor `steps` is given, or walkers are lost.
+        If neither `budget` nor `steps` is given, or too little, or walkers are lost.
     """
     begun = time.monotonic()
     seed = secrets.randbits(31) if seed is None else seed
@@ -199,7 +199,9 @@ def evaluate(
         *observables.spin_squared(fine),
     )
     found = Estimate(*astuple(energy), *(values.tolist() for values in measured))
-    return replace(found, forces_Ha_per_bohr=[], forces_stderr=[]) if molecule.potentials else found
+    if molecule.potentials or molecule.cell:
+        found = replace(found, forces_Ha_per_bohr=[], forces_stderr=[])
+    return replace(found, dipole_au=[], dipole_stderr=[]) if molecule.cell else found
 
 
 def evaluate_states(
@@ -233,6 +235,23 @@ def evaluate_states(
     found = spectrum(energy[fine] / count + own, place[fine] / count, spin[fine] / spins)
     named = {name: values.tolist() for name, values in found._asdict().items()}
     return StatesEstimate(**asdict(summed), states=named)
+
+
+def length(what: str, budget: float | None, steps: int | None, least: int) -> float:
+    """Return the budget (s) or the number of steps of `what`, whichever is given.
+
+    Raises
+    ------
+    ValueError
+        If none or both are given, or too little: no time, or fewer than `least` steps.
+    """
+    if (budget is None) == (steps is None):
+        raise ValueError(f"{what} needs either a budget in seconds or a number of steps")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"{what} takes time; found a budget of {budget} s")
+    if steps is not None and steps < least:
+        raise ValueError(f"{what} takes {least} steps or more; found {steps}")
+    return float(steps if budget is None else budget)  # type: ignore[arg-type]
 
 
 def refuse_losses(lost: int, count: int, what: str) -> None:

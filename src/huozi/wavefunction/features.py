@@ -12,6 +12,7 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.hamiltonian import SMALLEST_DISTANCE
 from huozi.wavefunction.jets import Value
 
@@ -33,10 +34,18 @@ def kink(r2: Value, cusps: np.ndarray) -> Value:
     return jets.linear(jnp.subtract, distance(r2), rounded(r2, 1 / np.maximum(cusps, 1)))
 
 
-def to_nuclei(x: Value, nuclei: Array) -> tuple[Value, Value]:
+def to_nuclei(x: Value, nuclei: Array, cell: Cell | None) -> tuple[Value, Value]:
     """Vectors (N, M, 3) from nuclei to electrons, and their squared lengths (N, M)."""
-    vectors = jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei)
-    return vectors, jets.squared_length(vectors)
+    return _measured(jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei), cell)
+
+
+def between(x: Value, i: np.ndarray, j: np.ndarray, cell: Cell | None) -> tuple[Value, Value]:
+    """Vectors (P, 3) from electrons j to electrons i, and their squared lengths (P,)."""
+    return _measured(jets.separation(x, i, j), cell)
+
+
+def _measured(vectors: Value, cell: Cell | None) -> tuple[Value, Value]:
+    return cell.smooth(vectors) if cell else (vectors, jets.squared_length(vectors))
 
 
 def electron_features(
@@ -89,7 +98,7 @@ NEAR_FEATURES = 7
 """Of an electron for all others."""
 
 
-def near_features(x: Value, up: int, down: int, dtype: str) -> Value:
+def near_features(x: Value, up: int, down: int, cell: Cell | None, dtype: str) -> Value:
     """Describe the others near each electron, (N, 7), spread to all coordinates.
 
     Sums over the others of its spin, and over those of the other spin, of closeness and closeness
@@ -98,8 +107,7 @@ def near_features(x: Value, up: int, down: int, dtype: str) -> Value:
     """
     count = up + down
     i, j, same = electron_pairs(up, down)
-    apart = jets.separation(x, i, j)
-    r2 = jets.squared_length(apart)
+    apart, r2 = between(x, i, j, cell)
     close = _closeness(r2)
     squares = jets.elementwise(jnp.square, kink(r2, np.ones(1)))
     seen = jets.linear(

@@ -69,8 +69,7 @@ class FermiNet(Ansatz):
 
     def _pairs(self, x: Value, i: np.ndarray, j: np.ndarray) -> Value:
         """Directions, distances and closeness of ordered pairs, (P, 7)."""
-        apart = jets.separation(x, i, j)
-        r2 = jets.squared_length(apart)
+        apart, r2 = features.between(x, i, j, self.cell)
         scale = jets.elementwise(lambda s: 1 / (1 + s), features.rounded(r2, 1.0))
         directions = jets.bilinear(lambda v, s: v * s[..., None], apart, scale)
         both = jets.linear(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from huozi.arrays import jax, jnp
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.jets import Jet
 
 Array = jax.Array
@@ -23,8 +24,15 @@ def kinetic_energy(log_psi: Jet) -> Array:
     return -0.5 * (log_psi.laplacian + jnp.square(log_psi.gradient).sum())
 
 
-def potential_energy(charges: Array, nuclei: Array, x: Array) -> Array:
-    """Attraction by the nuclei and repulsion of the electrons, hartree."""
+def potential_energy(charges: Array, nuclei: Array, x: Array, cell: Cell | None = None) -> Array:
+    """Attraction by the nuclei and repulsion of the electrons, hartree.
+
+    In a cell also the repulsion of the nuclei.
+    """
+    if cell:
+        return cell.energy(
+            jnp.concatenate([charges, -jnp.ones(len(x))]), jnp.concatenate([nuclei, x])
+        )
     to_nuclei = distance(x[:, None] - nuclei)
     i, j = np.triu_indices(x.shape[0], 1)
     return (1 / distance(x[i] - x[j])).sum() - (charges / to_nuclei).sum()

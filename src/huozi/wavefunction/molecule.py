@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
 from huozi.units import BOHR
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.core_potential import CorePotential, core_potential
 
 UNITS = {"bohr": 1.0, "angstrom": 1.0 / BOHR}
@@ -30,6 +31,8 @@ class Molecule:
         Uniform electric field, hartree/(e bohr): a charge q at r has the energy -q field.r.
     potentials : tuple of CorePotential or None
         Of each nucleus, or empty.
+    cell : Cell, optional
+        In which all is repeated. Without nuclei, `charges` being empty, a gas of electrons.
     """
 
     charges: tuple[int, ...]
@@ -38,6 +41,7 @@ class Molecule:
     down: int
     field: tuple[float, float, float] = (0.0, 0.0, 0.0)
     potentials: tuple[CorePotential | None, ...] = ()
+    cell: Cell | None = None
 
     @classmethod
     def parse(
@@ -48,6 +52,8 @@ class Molecule:
         spin: int | None = None,
         field: tuple[float, float, float] = (0.0, 0.0, 0.0),
         ecp: str | None = None,
+        cell: str | None = None,
+        twist: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> Molecule:
         """Read ``"Li 0 0 0; H 0 0 3.015"``.
 
@@ -60,18 +66,22 @@ class Molecule:
         charge : int
             Total charge, e.
         spin : int, optional
-            Unpaired electrons (2S). Without it: the ground state of a single atom, neutral or of
-            a main group; 0 or 1 for everything else.
+            Unpaired electrons (2S). Without it: the ground state of a single atom without a cell,
+            neutral or of a main group; 0 or 1 for everything else.
         field : (float, float, float)
             Uniform electric field, hartree/(e bohr), whatever the unit.
         ecp : str, optional
             Core potential for all elements that have a core, e.g. ``ccecp``.
+        cell : str, optional
+            Three lengths of a cell that repeats, or three vectors, in the unit.
+        twist : (float, float, float)
+            Of the cell, see `Cell`.
 
         Raises
         ------
         ValueError
-            If the text, the unit, the charge, the spin, the field or the core potential makes no
-            molecule.
+            If the text, the unit, the charge, the spin, the field, the core potential or the cell
+            makes no molecule.
         """
         if unit not in UNITS:
             raise ValueError(f"the unit {unit!r} is not known; choose one of {', '.join(UNITS)}")
@@ -80,24 +90,72 @@ class Molecule:
             raise ValueError("the molecule has no nuclei; write e.g. 'Li 0 0 0; H 0 0 3.015'")
         numbers = [_element(words) for words in atoms]
         positions = tuple(_place(words, UNITS[unit]) for words in atoms)
-        if spin is None and len(numbers) == 1:
+        box = None if cell is None else _cell(cell, UNITS[unit], twist)
+        if any(twist) and not box:
+            raise ValueError("a twist is of a cell; give one")
+        if spin is None and len(numbers) == 1 and not box:
             spin = _spin_of_atom(numbers[0], numbers[0] - charge)
         found = [core_potential(chemical_symbols[z], ecp) if ecp else None for z in numbers]
         charges = tuple(z - (p.core if p else 0) for z, p in zip(numbers, found))
         up, down = _electrons(sum(charges) - charge, charge, spin)
         potentials = tuple(found) if any(found) else ()
-        molecule = cls(charges, positions, up, down, field, potentials)
+        molecule = cls(charges, positions, up, down, field, potentials, box)
         molecule.check()
         return molecule
 
+    @classmethod
+    def electron_gas(
+        cls,
+        electrons: int,
+        density_parameter: float,
+        spin: int | None = None,
+        twist: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> Molecule:
+        """Electrons in a cube before a uniform positive background.
+
+        Parameters
+        ----------
+        density_parameter : float
+            r_s, radius of a ball as large as the volume for one electron, bohr.
+        spin : int, optional
+            Unpaired electrons; 0 or 1 without it.
+
+        Raises
+        ------
+        ValueError
+            If the density, the spin or the twist makes no gas.
+        """
+        if not 0 < density_parameter < np.inf:
+            raise ValueError(f"the density parameter is positive; found {density_parameter}")
+        up, down = _electrons(electrons, 0, spin)
+        length = density_parameter * (4 * np.pi / 3 * electrons) ** (1 / 3)
+        vectors = tuple(tuple(row) for row in (length * np.eye(3)).tolist())
+        gas = cls((), (), up, down, cell=Cell(vectors, twist))
+        gas.check()
+        return gas
+
     def check(self) -> None:
-        """Refuse nuclei that coincide, and a field that is no vector."""
+        """Refuse nuclei that coincide, a field that is no vector, and what no cell can have.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self.cell:
+            self.cell.check()
+            if any(self.field) or any(self.potentials):
+                kind = "an electric field" if any(self.field) else "core potentials"
+                raise ValueError(f"{kind} cannot be had in a cell; leave out one or the other")
+            charge = sum(self.charges) - self.electrons
+            if self.charges and charge:
+                raise ValueError(f"nuclei in a cell must be neutralised; the charge is {charge:+d}")
         if len(self.field) != 3 or not np.isfinite(self.field).all():
             raise ValueError(f"a field has three finite components; found {self.field}")
         place = self.nuclei
         for i in range(len(place)):
             for j in range(i):
-                distance = np.linalg.norm(place[i] - place[j])
+                apart = place[i] - place[j]
+                distance = np.linalg.norm(self.cell.nearest(apart) if self.cell else apart)
                 if distance < 1e-3:
                     raise ValueError(
                         f"nuclei {j + 1} and {i + 1} are {distance:.2g} bohr apart; "
@@ -128,6 +186,8 @@ class Molecule:
     @property
     def name(self) -> str:
         """Symbols of the nuclei, e.g. ``LiH``."""
+        if not self.charges:
+            return f"gas of {self.electrons} electrons"
         return "".join(chemical_symbols[z] for z in self.numbers)
 
     @property
@@ -139,7 +199,12 @@ class Molecule:
 
     @property
     def nuclear_energy(self) -> float:
-        """Energy of the nuclei among themselves and in the field, hartree."""
+        """Energy of the nuclei among themselves and in the field, hartree.
+
+        In a cell it is part of the electrons' potential.
+        """
+        if self.cell:
+            return 0.0
         return self.nuclear_repulsion - float(np.array(self.charges) @ self.nuclei @ self.field)
 
 
@@ -160,6 +225,18 @@ def _place(words: list[str], scale: float) -> tuple[float, float, float]:
     if not np.isfinite([x, y, z]).all():
         raise ValueError(f"coordinates must be finite; found {' '.join(words)!r}")
     return x, y, z
+
+
+def _cell(text: str, scale: float, twist: tuple[float, float, float]) -> Cell:
+    try:
+        numbers = scale * np.array([float(word) for word in text.split()])
+    except ValueError:
+        numbers = np.zeros(0)
+    if numbers.size not in (3, 9):
+        raise ValueError(f"a cell has three lengths or three vectors; found {text!r}")
+    rows = np.diag(numbers) if numbers.size == 3 else numbers.reshape(3, 3)
+    x, y, z = (tuple(row) for row in rows.tolist())
+    return Cell((x, y, z), twist)
 
 
 def _spin_of_atom(charge: int, electrons: int) -> int | None:

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from huozi.arrays import AXIS, device_mesh, jax, jnp
 from huozi.wavefunction import jets, sampler
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.core_potential import CorePotential, core_energy
 from huozi.wavefunction.excited import Matrices, States, copy_count
 from huozi.wavefunction.geometries import select, spread, stack
@@ -126,7 +127,7 @@ class Problem:
         most = min(self.chunk, share)
         divisors = (size for size in range(most, most // 2, -1) if share % size == 0)
         shape = (next(divisors, most), self.devices)
-        form = (self.wave_function, shape, molecule.potentials)
+        form = (self.wave_function, shape, molecule.potentials, molecule.cell)
         field = np.array(molecule.field)
         electronic, terms = _measure(*form, params, charges, nuclei, field, x)
         return electronic + copy_count(self.wave_function) * molecule.nuclear_energy, terms
@@ -141,7 +142,7 @@ class Problem:
         """Metropolis moves; new walkers, log|psi| there, and the acceptance."""
         molecule = self.molecule
         charges, nuclei = _arrays(molecule)
-        shape = ((molecule.up, molecule.down), moves, self.devices)
+        shape = ((molecule.up, molecule.down), moves, self.devices, molecule.cell)
         return _sweep(self.wave_function, shape, params, charges, nuclei, x, key, width)
 
 
@@ -170,11 +171,12 @@ def _sign_and_log(
     return jax.vmap(lambda r: wave_function.sign_and_log(params, nuclei, r))(x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _measure(
     wave_function: Any,
     shape: tuple[int, int],
     potentials: tuple[CorePotential | None, ...],
+    cell: Cell | None,
     params: Params,
     charges: Array,
     nuclei: Array,
@@ -188,7 +190,7 @@ def _measure(
     ) -> tuple[Array, ForceTerms | Matrices]:
         def local(psi: Any, own: Params, r: Array) -> tuple[Array, jets.Jet]:
             jet = psi.log_psi(own, nuclei, jets.seed(r))
-            energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r)
+            energy = kinetic_energy(jet) + potential_energy(charges, nuclei, r, cell)
             energy += (r @ field).sum()  # the charge of an electron is -1
             if potentials:
                 value = functools.partial(psi.sign_and_log, own, nuclei)
@@ -200,7 +202,9 @@ def _measure(
                 found = wave_function.matrices(lambda *at: local(*at)[0], params, nuclei, r)
                 return jnp.trace(found.energy), found
             energy, jet = local(wave_function, params, r)
-            return energy, force_terms(jet.gradient.reshape(r.shape), charges, nuclei, r)
+            # No nuclei would make arrays without elements, which `map` cannot split.
+            pulling = (charges, nuclei) if len(charges) else (jnp.zeros(1), jnp.zeros((1, 3)))
+            return energy, force_terms(jet.gradient.reshape(r.shape), *pulling, r)
 
         return jax.lax.map(one, x, batch_size=chunk)
 
@@ -214,7 +218,7 @@ def _measure(
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sweep(
     wave_function: Any,
-    shape: tuple[tuple[int, int], int, int],
+    shape: tuple[tuple[int, int], int, int, Cell | None],
     params: Params,
     charges: Array,
     nuclei: Array,
@@ -222,10 +226,10 @@ def _sweep(
     key: Array,
     width: Array,
 ) -> tuple[Array, Array, Array]:
-    spins, moves, devices = shape
+    spins, moves, devices, cell = shape
     return sampler.sweep(
         lambda r: _log_psi(wave_function, params, nuclei, r),
-        _shared(x, devices, 0), key, width, charges, nuclei, spins, moves,
+        _shared(x, devices, 0), key, width, charges, nuclei, spins, moves, cell,
     )  # fmt: skip
 
 
@@ -271,7 +275,8 @@ def make_step(
     problems: Sequence[Problem], settings: TrainConfig
 ) -> Callable[[State, float, float], tuple[State, dict[str, Array]]]:
     """Return a function of the state, the completed part of the run, and a factor of the rate."""
-    rate = settings.learning_rate * min(1, CORE_CHARGE / max(problems[0].molecule.charges))
+    largest = max(problems[0].molecule.charges, default=1)
+    rate = settings.learning_rate * min(1, CORE_CHARGE / largest)
     names = ("damping", "momentum", "step_limit", "clip")
     numbers = {name: getattr(settings, name) for name in names}
     wave_function = problems[0].wave_function

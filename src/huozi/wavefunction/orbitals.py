@@ -5,11 +5,13 @@ distance s = sqrt(r^2 + 1/Z^2) - 1/Z. The cusp factor exp(-Z (r - s)) of `jastro
 zeta = Z and Z/2 into the hydrogen-like 1s and 2p, exactly, and gives every orbital the right slope
 at every nucleus, which Gaussians miss. P waves have half the slope of s waves (Pack & Byers Brown,
 J. Chem. Phys. 45, 556 (1966)), hence the other half of a cusp factor in p functions.
+
+In a cell distances and vectors are those of `cell.py`, which with a twist also makes the functions
+turn their signs as the cell repeats. Without nuclei there are plane waves.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +19,11 @@ import numpy as np
 
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.features import kink, rounded, to_nuclei
 from huozi.wavefunction.jastrow import nuclear_cusp
 from huozi.wavefunction.jets import Value
+from huozi.wavefunction.mean_field import electron_gas_energy, solve_mean_field
 from huozi.wavefunction.molecule import Molecule
 
 Array = jax.Array
@@ -50,10 +54,16 @@ class Basis:
     ----------
     charges, bare : tuple of int, tuple of bool
         Of the nuclei, see `Molecule`.
+    cell : Cell, optional
+    occupied : int
+        Orbitals that must be there. Without nuclei they are plane waves, and those of the next
+        shell, at least.
     """
 
     charges: tuple[int, ...]
     bare: tuple[bool, ...]
+    cell: Cell | None = None
+    occupied: int = 1
 
     @property
     def cusps(self) -> np.ndarray:
@@ -82,7 +92,25 @@ class Basis:
     @property
     def size(self) -> int:
         """Number of functions."""
+        if self.waves:
+            return len(self.waves[1])
         return len(self.s_atom) + 3 * len(self.p_atom)
+
+    @property
+    def waves(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Wave vectors and phases of the plane waves, if these are the functions."""
+        if self.charges or not self.cell:
+            return None
+        return self.cell.plane_waves(self.occupied + 1)
+
+    def init_envelopes(self, shape: tuple[int, ...], matrix: Any) -> np.ndarray:
+        """Coefficients (n, ...) of the first n functions in what the networks multiply.
+
+        The s functions, alike; of plane waves all, drawn by `matrix(rows, columns)`.
+        """
+        if self.waves:
+            return matrix(self.size, int(np.prod(shape))).reshape(self.size, *shape)
+        return np.full((len(self.s_atom), *shape), 0.1)
 
     def init(self, decay: float) -> Params:
         """Logarithms of the exponents: even-tempered, from `decay` up to Z (s) and Z/2 (p).
@@ -94,10 +122,26 @@ class Basis:
         """
         s = [_ladder(decay, z, (self.s_atom == a).sum()) for a, z in enumerate(self.charges)]
         p = [_ladder(decay, z / 2, (self.p_atom == a).sum()) for a, z in enumerate(self.charges)]
-        return {"s": np.concatenate(s), "p": np.concatenate(p)}
+        return {name: np.concatenate([[], *each]) for name, each in (("s", s), ("p", p))}
 
-    def values(self, params: Params, vectors: Value, r2: Value) -> Value:
-        """All functions at all electrons, (N, size)."""
+    def values(self, params: Params, x: Value, nuclei: Array, near: tuple[Value, Value]) -> Value:
+        """All functions at all electrons, (N, size).
+
+        Parameters
+        ----------
+        x : (N, 3)
+            Electrons.
+        near : (N, M, 3), (N, M)
+            Vectors and squared distances of `to_nuclei`.
+        """
+        if self.waves:
+            vectors, phases = self.waves
+            angles = jets.shift(jets.linear(lambda v: v @ vectors.T, x), -phases)
+            return jets.elementwise(jnp.cos, angles)
+        (vectors, r2), factors = near, None
+        if self.cell and any(self.cell.twist):
+            apart = jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei)
+            factors, vectors = self.cell.twisted(apart)
         s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, self.rounding)
 
@@ -107,13 +151,16 @@ class Basis:
         def radial(log_zeta: Array, atom: np.ndarray) -> Value:
             return jets.elementwise(lambda v: jnp.exp(-jnp.exp(log_zeta) * v), chosen(s, atom))
 
+        even = radial(params["s"], s_atom)
+        if factors is not None:
+            even = jets.multiply(even, chosen(factors, s_atom))
         less = jets.elementwise(lambda k: jnp.exp(self.cusps / 2 * k), kink(r2, self.cusps))
         p = jets.bilinear(
             lambda v, f: (v * f[..., None]).reshape(v.shape[0], -1),
             jets.linear(lambda v: v[..., p_atom, :], vectors),
             jets.multiply(radial(params["p"], p_atom), chosen(less, p_atom)),
         )
-        return jets.linear(lambda a, b: jnp.concatenate([a, b], -1), radial(params["s"], s_atom), p)
+        return jets.linear(lambda a, b: jnp.concatenate([a, b], -1), even, p)
 
 
 def _ladder(softest: float, hardest: float, count: int) -> np.ndarray:
@@ -152,6 +199,8 @@ class HartreeFock:
 def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> HartreeFock:
     """Solve Hartree-Fock with PySCF and fit its orbitals in the rounded Slater basis.
 
+    Of a gas of electrons the plane waves are there already.
+
     Far away every wave function falls like exp(-sqrt(2 I) r); the ionisation energy I is that of
     the highest occupied orbital (Koopmans). Softer functions would only add tails of high energy,
     unless the electron is `excited`. That, anions, and an electron that is not bound without them
@@ -164,15 +213,18 @@ def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> Har
     ValueError
         If Hartree-Fock does not converge, or there are no Gaussians for an element.
     """
-    mean_field, highest = _solve(molecule, "aug-cc-pvdz" if excited else "cc-pvdz")
-    if not excited and (highest > 0 or molecule.electrons > sum(molecule.charges)):
-        mean_field, highest = _solve(molecule, "aug-cc-pvdz")
-    grids = _grid(mean_field.mol)
-    points, weights = grids.coords, grids.weights
+    if molecule.cell and not molecule.charges:
+        return _plane_waves(molecule, basis)
+    mean_field = solve_mean_field(molecule, "aug-cc-pvdz" if excited else "cc-pvdz")
+    unbound = mean_field.highest > 0 or molecule.electrons > sum(molecule.charges)
+    # In a cell the zero of the levels is arbitrary, and diffuse functions overlap too much.
+    if unbound and not excited and not molecule.cell:
+        mean_field = solve_mean_field(molecule, "aug-cc-pvdz")
+    points, weights = mean_field.grid()
     # Occupied ones first: those of open shells need not be the lowest by Roothaan's energies.
-    order = np.argsort(-mean_field.mo_occ, kind="stable")
-    target = mean_field.mol.eval_gto("GTOval", points) @ mean_field.mo_coeff[:, order]
-    binding = WEAKEST_BINDING if excited else max(-highest, WEAKEST_BINDING)
+    order = np.argsort(-mean_field.occupations, kind="stable")
+    target = mean_field.orbitals(points)[:, order]
+    binding = WEAKEST_BINDING if excited else max(-mean_field.highest, WEAKEST_BINDING)
     exponents = basis.init(np.sqrt(2 * binding))
     design = cusped_basis(molecule, basis, exponents, points)
     root = np.sqrt(np.abs(weights) * _core_weights(molecule, basis, points))[:, None]
@@ -184,61 +236,18 @@ def hartree_fock(molecule: Molecule, basis: Basis, excited: bool = False) -> Har
     signs = np.where(np.arange(basis.size, 0, -1) @ fitted < 0, -1.0, 1.0)
     target, rest = root * target, root * (target - design @ fitted)
     missing = np.linalg.norm(rest, axis=0) / np.linalg.norm(target, axis=0)
-    levels = np.asarray(mean_field.mo_energy)[order]
-    return HartreeFock(float(mean_field.e_tot), signs * fitted, exponents, levels, missing)
+    found = (signs * fitted, exponents, mean_field.levels[order], missing)
+    return HartreeFock(mean_field.energy, *found)
 
 
-def _solve(molecule: Molecule, gaussians: str) -> tuple[Any, float]:
-    """Hartree-Fock and the level of its highest occupied orbital.
-
-    Of open shells that of spin up: Roothaan's effective levels are means over both spins.
-    """
-    mean_field = run_pyscf(molecule, gaussians)
-    levels = np.asarray(getattr(mean_field.mo_energy, "mo_ea", mean_field.mo_energy))
-    return mean_field, float(levels[mean_field.mo_occ > 0].max())
-
-
-def run_pyscf(molecule: Molecule, gaussians: str) -> Any:
-    """Return a converged PySCF mean field, restricted, open-shell where needed, in the field.
-
-    Atoms with a core potential get that and the Gaussians made for it.
-    """
-    try:
-        from pyscf import gto, scf
-        from pyscf.lib.exceptions import BasisNotFoundError
-    except ImportError:
-        raise ImportError("the starting orbitals need PySCF: pip install 'huozi[pyscf]'") from None
-    cores = [p for p in molecule.potentials if p]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Basis may be available", UserWarning)
-            mol = gto.M(
-                atom=[(z, xyz) for z, xyz in zip(molecule.numbers, molecule.positions)],
-                unit="bohr",
-                basis={"default": gaussians} | {p.symbol: f"{p.name}-{gaussians}" for p in cores},
-                ecp={p.symbol: p.name for p in cores},
-                spin=molecule.up - molecule.down,
-                charge=sum(molecule.charges) - molecule.electrons,
-                verbose=0,
-            )
-    except BasisNotFoundError as error:
-        raise ValueError(
-            f"PySCF has no functions to start from: {error}; with --ecp ccecp it has them for "
-            "most elements up to krypton"
-        ) from None
-    mean_field = scf.ROHF(mol) if molecule.up != molecule.down else scf.RHF(mol)
-    if any(molecule.field):
-        in_field = np.einsum("x,xij->ij", molecule.field, mol.intor("int1e_r"))
-        core = mean_field.get_hcore() + in_field
-        mean_field.get_hcore = lambda *_: core
-        mean_field.energy_nuc = lambda *_: molecule.nuclear_energy
-    mean_field.kernel()
-    if not mean_field.converged:
-        mean_field = mean_field.newton()
-        mean_field.kernel()
-    if not mean_field.converged:
-        raise ValueError(f"Hartree-Fock of {molecule.name} does not converge; check the geometry")
-    return mean_field
+def _plane_waves(molecule: Molecule, basis: Basis) -> HartreeFock:
+    """Hartree-Fock of a gas: its orbitals are the functions themselves."""
+    assert molecule.cell
+    assert basis.waves
+    energy = electron_gas_energy(molecule.cell, molecule.up, molecule.down, basis.waves)
+    count = basis.size
+    levels = np.square(basis.waves[0]).sum(1) / 2
+    return HartreeFock(energy, np.eye(count), basis.init(1.0), levels, np.zeros(count))
 
 
 def _core_weights(molecule: Molecule, basis: Basis, points: np.ndarray) -> np.ndarray:
@@ -251,14 +260,6 @@ def _core_weights(molecule: Molecule, basis: Basis, points: np.ndarray) -> np.nd
     return 1 + np.where(molecule.bare, 0, more).sum(1)
 
 
-def _grid(mol: Any) -> Any:
-    from pyscf import dft
-
-    grids = dft.gen_grid.Grids(mol)
-    grids.level = 2
-    return grids.build()
-
-
 def cusped_basis(
     molecule: Molecule, basis: Basis, exponents: Params, points: np.ndarray
 ) -> np.ndarray:
@@ -266,8 +267,8 @@ def cusped_basis(
 
     @jax.jit
     def values(points: Array, nuclei: Array) -> Array:
-        vectors, r2 = to_nuclei(points, nuclei)
-        cusp = jnp.exp(nuclear_cusp(r2, basis.cusps))[:, None]
-        return basis.values(exponents, vectors, r2) * cusp
+        near = to_nuclei(points, nuclei, basis.cell)
+        cusp = jnp.exp(nuclear_cusp(near[1], basis.cusps))[:, None]
+        return basis.values(exponents, points, nuclei, near) * cusp
 
     return np.asarray(values(points, molecule.nuclei))

@@ -41,6 +41,18 @@ the ratio of two orbitals of which one is a core. Chains of atoms would be bette
 class PairProduct(Ansatz):
     """`determinants`, here of two orbitals each, are added in every pair function; see `Ansatz`."""
 
+    def __post_init__(self) -> None:
+        """Refuse twists where an electron is in an even number of pairs: no sign would turn."""
+        if (
+            self.cell
+            and any(self.cell.twist)
+            and any(n > 1 and n % 2 for n in (self.up, self.down))
+        ):
+            raise ValueError(
+                "pairproduct has no twist for three, five, ... electrons of one spin; "
+                "take another ansatz"
+            )
+
     def init_layers(self, matrix: Any) -> Any:
         """Parameters of `network`."""
         d = self.width

@@ -65,7 +65,7 @@ class Psiformer(Ansatz):
         h = jets.spread_electrons(h)
         if not layers or self.up + self.down == 1:
             return h
-        near = features.near_features(x, self.up, self.down, self.precision)
+        near = features.near_features(x, self.up, self.down, self.cell, self.precision)
         return jets.add(h, jets.dense(near, layers[0]["near"]))
 
     def project(self, stream: Value, weight: Any) -> Value:

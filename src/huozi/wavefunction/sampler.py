@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from huozi.arrays import jax, jnp
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.molecule import Molecule
 
 Array = jax.Array
@@ -15,12 +16,21 @@ LogPsi = Callable[[Array], Array]
 
 TARGET_ACCEPTANCE = 0.5
 
+WIDEST = 100.0
+"""Bohr; in a cell with few electrons all moves may be accepted, however wide."""
+
 EXCHANGES = 0.1
 """Of the moves: a spin-up and a spin-down electron trade places."""
 
 
 def initial_walkers(rng: np.random.Generator, molecule: Molecule, walkers: int) -> Array:
-    """Electrons near the nuclei, as many near each as its charge asks, (walkers, N, 3) bohr."""
+    """Electrons near the nuclei, as many near each as its charge asks, (walkers, N, 3) bohr.
+
+    Without nuclei they are anywhere in the cell.
+    """
+    if molecule.cell and not molecule.charges:
+        places = rng.random((walkers, molecule.electrons, 3))
+        return jnp.asarray(places @ molecule.cell.matrix)
     homes = _homes(molecule)
     charges, nuclei = np.array(molecule.charges, float), molecule.nuclei
     spread = np.minimum(1.0, 2 / charges[homes])[:, None]
@@ -36,12 +46,13 @@ def _homes(molecule: Molecule) -> np.ndarray:
     return np.array(seats[::2] + seats[1::2])
 
 
-def step_lengths(x: Array, charges: Array, nuclei: Array) -> Array:
+def step_lengths(x: Array, charges: Array, nuclei: Array, cell: Cell | None = None) -> Array:
     """Relative length of an electron's moves, (..., N, 1): short near heavy nuclei, at most 4.
 
     Far electrons are few but their energies are the worst; long moves bring them back soon.
     """
-    r2 = jnp.square(x[..., None, :] - nuclei).sum(-1)
+    apart = x[..., None, :] - nuclei
+    r2 = jnp.square(cell.nearest(apart) if cell else apart).sum(-1)
     return 1 / (0.25 + (1 / jnp.sqrt(r2 + 1 / charges**2)).sum(-1, keepdims=True))
 
 
@@ -72,8 +83,9 @@ def sweep(
     nuclei: Array,
     spins: tuple[int, int],
     moves: int,
+    cell: Cell | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Move all walkers `moves` times.
+    """Move all walkers `moves` times; in a cell they end within it.
 
     Gaussian steps of width `width` times `step_lengths`, of all electrons at once. The length
     depends on the place, so the ratio of the proposal densities enters the acceptance
@@ -108,9 +120,9 @@ def sweep(
     ) -> tuple[tuple[Array, Array], Array]:
         (x, log), (key, length) = carry, turn
         keys = jax.random.split(key, 4)
-        here = step_lengths(x, charges, nuclei)
+        here = step_lengths(x, charges, nuclei, cell)
         proposed = x + length * width * here * jax.random.normal(keys[0], x.shape)
-        there = step_lengths(proposed, charges, nuclei)
+        there = step_lengths(proposed, charges, nuclei, cell)
         squared = jnp.square(proposed - x).sum(-1, keepdims=True)
         towards = log_proposal(there, squared) - log_proposal(here, squared)
         stepped = jnp.ones(len(x), bool)
@@ -131,12 +143,13 @@ def sweep(
     start = (x, jnp.full(x.shape[0], -jnp.inf))
     (x, log), counts = jax.lax.scan(move, start, turns)
     accepted, stepped = counts[1:].sum(0)
+    x = cell.wrapped(x) if cell else x
     return x, log, accepted / jnp.maximum(stepped, 1)
 
 
 def adapt(width: Array, acceptance: Array, rate: float = 0.2) -> Array:
     """Widen steps that are accepted too often, shorten others."""
-    return width * jnp.exp(rate * (acceptance - TARGET_ACCEPTANCE))
+    return jnp.minimum(width * jnp.exp(rate * (acceptance - TARGET_ACCEPTANCE)), WIDEST)
 
 
 ROUND = 50

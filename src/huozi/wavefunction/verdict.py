@@ -9,8 +9,8 @@ import numpy as np
 
 from huozi.wavefunction.diffusion import Projection
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate
+from huozi.wavefunction.mean_field import electron_gas_energy, solve_mean_field
 from huozi.wavefunction.molecule import Molecule
-from huozi.wavefunction.orbitals import run_pyscf
 from huozi.wavefunction.statistics import drift, extrapolate_to_zero_variance
 
 LARGEST_REFERENCE = 80
@@ -41,18 +41,27 @@ be far below the exact energy."""
 def reference_energies(molecule: Molecule) -> dict[str, float]:
     """Hartree-Fock and, where it takes seconds and can be trusted, CCSD(T) in cc-pVTZ, hartree.
 
-    Empty without PySCF.
+    In a cell Hartree-Fock in cc-pVDZ; of a gas the determinant of plane waves, which is
+    Hartree-Fock's where shells are closed. Empty without PySCF.
     """
     try:
-        mean_field = run_pyscf(molecule, "cc-pvtz")
+        if molecule.cell and not molecule.charges:
+            cell, up, down = molecule.cell, molecule.up, molecule.down
+            closed = all(len(cell.plane_waves(n)[0]) == n for n in (up, down) if n)
+            energy = electron_gas_energy(cell, up, down, cell.plane_waves(up))
+            return {"HF" if closed else "plane waves": energy}
+        # In a cell larger ones would take long, and are nearly dependent on each other.
+        gaussians = "cc-pVDZ" if molecule.cell else "cc-pVTZ"
+        mean_field = solve_mean_field(molecule, gaussians.lower())
     except (ImportError, RuntimeError, ValueError):
         return {}
-    basis = "ccECP-cc-pVTZ" if molecule.potentials else "cc-pVTZ"
-    found = {f"HF/{basis}": float(mean_field.e_tot)}
-    if molecule.electrons > 1 and mean_field.mol.nao <= LARGEST_REFERENCE:
+    basis = f"ccECP-{gaussians}" if molecule.potentials else gaussians
+    found = {f"HF/{basis}": mean_field.energy}
+    small = len(mean_field.coefficients) <= LARGEST_REFERENCE
+    if molecule.electrons > 1 and small and not molecule.cell:
         from pyscf import cc
 
-        coupled = cc.CCSD(mean_field)
+        coupled = cc.CCSD(mean_field.solver)
         coupled.verbose = 0
         coupled.kernel()
         if coupled.converged and is_single_reference(coupled):

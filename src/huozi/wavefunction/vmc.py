@@ -16,6 +16,7 @@ import yaml
 from huozi.arrays import device_mesh, jax, jnp
 from huozi.wavefunction import checkpoint
 from huozi.wavefunction.ansatz import Ansatz
+from huozi.wavefunction.cell import Cell
 from huozi.wavefunction.core_potential import CorePotential
 from huozi.wavefunction.diffusion import Projection, diffuse
 from huozi.wavefunction.evaluate import Estimate, StatesEstimate, evaluate, evaluate_states
@@ -141,12 +142,18 @@ class VMC:
         for other in molecules:
             if other.field != first.field:
                 raise ValueError(f"geometries need the same field: {first.field}, {other.field}")
+            if other.cell != first.cell:
+                raise ValueError(f"geometries need the same cell: {first.cell}, {other.cell}")
             if _form_of(other) != _form_of(first):
                 raise ValueError(
                     "geometries need the same nuclei in the same order and the same electrons; "
                     f"found {first.name} ({first.up} + {first.down} electrons) and {other.name} "
                     f"({other.up} + {other.down})"
                 )
+        if getattr(self.wave_function, "cell", first.cell) != first.cell:
+            raise ValueError(f"the wave function is of another cell than {first.name}")
+        if first.cell and copy_count(self.wave_function) > 1:
+            raise ValueError("several states cannot be had in a cell; leave out one or the other")
         electrons = first.electrons * copy_count(self.wave_function)
         chunk = chunk or min(64, max(8, 1024 // electrons**2))
         return tuple(Problem(each, self.wave_function, chunk, devices) for each in molecules)
@@ -316,10 +323,12 @@ class _Session:
         }
         described = yaml.safe_load(yaml.safe_dump(_plain(described)))
         if self.folder:
-            self.refuse_another_kind()
+            before = self.folder.stored_config("wavefunction")
             file = self.folder.path / "checkpoint.safetensors"
             if file.exists():
-                self.refuse_another(described)
+                if before is None:
+                    raise ValueError(f"{file} has lost its config.yaml; choose another folder")
+                self.refuse_another(before, described)
                 state, header = checkpoint.load(file, _form(self.problems, self.config))
                 self.spent = header["seconds"]
                 self.scale = header["scale"]
@@ -340,23 +349,9 @@ class _Session:
             self.emit("equilibrated", rounds=rounds, done=0.0, step=0)
         return dataclasses.replace(state, x=jnp.stack(moved), width=jnp.stack(widths))
 
-    def refuse_another_kind(self) -> None:
-        """Stop if the folder is that of another verb."""
-        assert self.folder is not None
-        file = self.folder.path / "config.yaml"
-        if file.exists():
-            found = yaml.safe_load(file.read_text(encoding="utf-8"))
-            # Folders of wave functions once had no verb.
-            if not isinstance(found, dict) or "molecules" not in found:
-                raise ValueError(
-                    f"{self.folder.path} holds another kind of run; choose another --out"
-                )
-
-    def refuse_another(self, described: dict[str, Any]) -> None:
+    def refuse_another(self, found: dict[str, Any], described: dict[str, Any]) -> None:
         """Stop if the folder's settings are others; budget and steps may grow."""
         assert self.folder is not None
-        file = self.folder.path / "config.yaml"
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
         free = ("budget", "steps", "checkpoint_every", "devices", "chunk")
         wanted = {f"training.{n}": v for n, v in described["training"].items() if n not in free}
         # By way of the settings, as below of a molecule: older folders lack what was added since.
@@ -474,5 +469,9 @@ def _tuples(value: Any) -> Any:
 
 def _molecule_from(described: dict[str, Any]) -> Molecule:
     values = _tuples(described)
-    found = values.pop("potentials", ())
-    return Molecule(**values, potentials=tuple(CorePotential(**p) if p else None for p in found))
+    potentials, cell = values.pop("potentials", ()), values.pop("cell", None)
+    return Molecule(
+        **values,
+        potentials=tuple(CorePotential(**p) if p else None for p in potentials),
+        cell=Cell(**cell) if cell else None,
+    )

@@ -155,7 +155,7 @@ class VMC:
         if first.cell and copy_count(self.wave_function) > 1:
             raise ValueError("several states cannot be had in a cell; leave out one or the other")
         electrons = first.electrons * copy_count(self.wave_function)
-        chunk = chunk or min(64, max(8, 1024 // electrons**2))
+        chunk = chunk or min(64, max(32, 1024 // electrons**2))
         return tuple(Problem(each, self.wave_function, chunk, devices) for each in molecules)
 
     def train(

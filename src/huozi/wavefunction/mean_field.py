@@ -168,7 +168,7 @@ def _real_orbitals(
 def electron_gas_energy(
     cell: Cell, up: int, down: int, waves: tuple[np.ndarray, np.ndarray]
 ) -> float:
-    """Hartree-Fock energy of the first of some plane waves, occupied, hartree.
+    """Energy of the determinant of the first plane waves, hartree; of closed shells Hartree-Fock's.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -338,7 +338,7 @@ def _sampling(result: dict[str, Any], name: str) -> list[str]:
     from huozi.report import value_with_error
 
     energy = value_with_error(result["energy_Ha"], result["stderr_Ha"])
-    places = "; ".join(" ".join(f"{v:g}" for v in place) for place in result["positions_bohr"])
+    places = _rows(result["positions_bohr"])
     count = result["electrons"]
     each = value_with_error(*(result[key] / count for key in ("energy_Ha", "stderr_Ha")))
     return [
@@ -356,8 +356,11 @@ def _sampling(result: dict[str, Any], name: str) -> list[str]:
 def _cell_line(result: dict[str, Any]) -> list[str]:
     if "cell_bohr" not in result:
         return []
-    rows = "; ".join(" ".join(f"{v:g}" for v in row) for row in result["cell_bohr"])
-    return [f"cell             {rows} bohr, twist {' '.join(f'{t:g}' for t in result['twist'])}"]
+    return [f"cell             {_rows(result['cell_bohr'])} bohr, twist {_rows([result['twist']])}"]
+
+
+def _rows(rows: Iterable[Iterable[float]]) -> str:
+    return "; ".join(" ".join(f"{v:g}" for v in row) for row in rows)
 
 
 def _conclusion(result: dict[str, Any]) -> list[str]:

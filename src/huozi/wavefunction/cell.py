@@ -132,11 +132,15 @@ class Cell:
     def nearest(self, d: Array | Floats) -> Array:
         """Vectors (..., 3) to the image whose lattice coordinates are within one half."""
         d = jnp.asarray(d)
-        return d - jnp.round(d @ (self.reciprocal.T / (2 * np.pi))) @ self.matrix
+        return d - jnp.round(self.coordinates(d)) @ self.matrix
 
     def wrapped(self, x: Array) -> Array:
         """Positions (..., 3) in the cell."""
-        return x - jnp.floor(x @ (self.reciprocal.T / (2 * np.pi))) @ self.matrix
+        return x - jnp.floor(self.coordinates(x)) @ self.matrix
+
+    def coordinates(self, x: Array) -> Array:
+        """Positions (..., 3) as multiples of the lattice vectors."""
+        return x @ np.linalg.inv(self.matrix)
 
     def plane_waves(self, least: int) -> tuple[Floats, Floats]:
         """Wave vectors (n, 3) and phases (n,) of functions cos(k . r - phase), by length.

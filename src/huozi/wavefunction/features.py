@@ -36,7 +36,12 @@ def kink(r2: Value, cusps: np.ndarray) -> Value:
 
 def to_nuclei(x: Value, nuclei: Array, cell: Cell | None) -> tuple[Value, Value]:
     """Vectors (N, M, 3) from nuclei to electrons, and their squared lengths (N, M)."""
-    return _measured(jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei), cell)
+    return _measured(from_nuclei(x, nuclei), cell)
+
+
+def from_nuclei(x: Value, nuclei: Array) -> Value:
+    """Vectors (N, M, 3) as they are, whatever repeats."""
+    return jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei)
 
 
 def between(x: Value, i: np.ndarray, j: np.ndarray, cell: Cell | None) -> tuple[Value, Value]:

@@ -20,7 +20,7 @@ import numpy as np
 from huozi.arrays import jax, jnp
 from huozi.wavefunction import jets
 from huozi.wavefunction.cell import Cell
-from huozi.wavefunction.features import kink, rounded, to_nuclei
+from huozi.wavefunction.features import from_nuclei, kink, rounded, to_nuclei
 from huozi.wavefunction.jastrow import nuclear_cusp
 from huozi.wavefunction.jets import Value
 from huozi.wavefunction.mean_field import electron_gas_energy, solve_mean_field
@@ -92,8 +92,8 @@ class Basis:
     @property
     def size(self) -> int:
         """Number of functions."""
-        if self.waves:
-            return len(self.waves[1])
+        if waves := self.waves:
+            return len(waves[1])
         return len(self.s_atom) + 3 * len(self.p_atom)
 
     @property
@@ -134,14 +134,13 @@ class Basis:
         near : (N, M, 3), (N, M)
             Vectors and squared distances of `to_nuclei`.
         """
-        if self.waves:
-            vectors, phases = self.waves
+        if waves := self.waves:
+            vectors, phases = waves
             angles = jets.shift(jets.linear(lambda v: v @ vectors.T, x), -phases)
             return jets.elementwise(jnp.cos, angles)
         (vectors, r2), factors = near, None
         if self.cell and any(self.cell.twist):
-            apart = jets.shift(jets.linear(lambda v: v[:, None], x), -nuclei)
-            factors, vectors = self.cell.twisted(apart)
+            factors, vectors = self.cell.twisted(from_nuclei(x, nuclei))
         s_atom, p_atom = self.s_atom, self.p_atom
         s = rounded(r2, self.rounding)
 
